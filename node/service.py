@@ -1,0 +1,71 @@
+"""What a peer does for its users: the API calls this, and the peer implements it."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from node.shapes import Explain, Health, KeyListing, Leader, Member, Status, WriteReceipt
+from protocol.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """What a read found: never an expired record nor a tombstone."""
+
+    record: Record
+    explain: Explain
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedChange:
+    """A new version seen by a watch."""
+
+    record: Record
+    cursor: str
+    """Resuming after this repeats everything later, and perhaps a little before: at least once."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerEvent:
+    """One event of ``GET /v1/events``."""
+
+    kind: str
+    """``member``, ``leader``, ``role``, ``record`` or ``alarm``."""
+
+    body: Mapping[str, Any]
+
+
+class PeerService(Protocol):
+    """Everything the API offers. Each method may raise ``node.errors.OperationError``, and nothing else."""
+
+    def health(self) -> Health: ...
+
+    def status(self) -> Status: ...
+
+    def members(self) -> list[Member]: ...
+
+    def leader(self) -> Leader: ...
+
+    async def hand_over(self, to: str | None) -> Leader:
+        """Ask the leader to hand over to the member named ``to`` (id, id prefix or name); return the new leader."""
+
+    async def put(
+        self, key: str, value: bytes, *, ttl_s: float | None, if_version: str | None, timeout_s: float
+    ) -> WriteReceipt:
+        """Write; ``if_version`` is a version or ``none`` for "must be absent"."""
+
+    async def get(self, key: str, *, quorum: bool, timeout_s: float) -> ReadResult:
+        """Read; raises ``not-found``."""
+
+    async def delete(self, key: str, *, if_version: str | None, timeout_s: float) -> WriteReceipt: ...
+
+    async def keys(self, prefix: str, *, timeout_s: float) -> KeyListing: ...
+
+    def watch(self, prefix: str, *, exact: bool, since: str | None) -> AsyncIterator[WatchedChange]:
+        """Follow changes of one key (``exact``) or of all below a prefix, until closed (``aclose``)."""
+
+    def events(self) -> AsyncIterator[PeerEvent]:
+        """Follow members, leader and records, until closed (``aclose``)."""
+
+    async def stop(self) -> None:
+        """Begin an orderly end of this peer."""

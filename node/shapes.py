@@ -1,0 +1,152 @@
+"""The JSON shapes of the HTTP API and of ``--json`` (DESIGN section 8): one declaration for both.
+
+``id`` is 64 lower-case hexadecimal digits, ``address`` is ``HOST:PORT``, ``api`` is ``http://HOST:PORT``, times
+are RFC 3339 in UTC.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from protocol.effects import MemberState, Role
+
+Encoding = Literal["utf-8", "base64"]
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """``GET /v1/health``."""
+
+    alive: bool
+    ready: bool
+
+
+class MemberCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Members by state, the asked peer included."""
+
+    alive: int
+    suspect: int
+    failed: int
+    left: int
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The asked peer's own view of itself."""
+
+    id: str
+    name: str
+    network: str
+    version: str
+    ready: bool
+    role: Role
+    term: int
+    leader: str | None
+    """Id of the followed leader."""
+
+    mode: str
+    members: MemberCounts
+    keys_held: int
+    uptime_s: float
+    profile: str
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the asked peer's member table."""
+
+    id: str
+    name: str
+    address: str
+    api: str
+    state: MemberState
+    role: Role
+    incarnation: int
+    rtt_ms: float | None
+    """Smoothed round trip; null for the asked peer itself and before the first answer."""
+
+    since: str
+
+
+class Leader(msgspec.Struct, frozen=True, kw_only=True):
+    """The leader that the asked peer follows; all null when there is none."""
+
+    id: str | None = None
+    name: str | None = None
+    address: str | None = None
+    api: str | None = None
+    term: int | None = None
+    since: str | None = None
+
+
+class HandoverOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/leader/handover``; without ``to`` the leader chooses."""
+
+    to: str | None = None
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """One peer that was asked on behalf of an operation."""
+
+    id: str
+    name: str
+    answer: str
+    """``synced``, ``stale``, ``found``, ``absent``, ``refused: …`` or ``no answer``."""
+
+    version: str | None
+    ms: float
+
+
+class Explain(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an answer is what it is."""
+
+    served_by: str
+    holders: list[str]
+    asked: list[Asked]
+
+
+class WriteReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Answer to ``put`` and ``delete``."""
+
+    key: str
+    version: str
+    holders: list[str]
+    """Ids of the peers that synced it."""
+
+    wanted: int
+    existed: bool
+    explain: Explain | None = None
+
+
+class KeyEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One key of a listing."""
+
+    key: str
+    version: str
+    size: int
+    expires: str | None
+
+
+class KeyListing(msgspec.Struct, frozen=True, kw_only=True):
+    """``GET /v1/kv?prefix=``: the keys, and whether every member answered."""
+
+    keys: list[KeyEntry]
+    complete: bool
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of ``watch``."""
+
+    event: Literal["put", "delete"]
+    key: str
+    value: str | None
+    encoding: Encoding | None
+    version: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A problem document (RFC 9457); ``next_step`` and ``exit`` are ours."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    next_step: str = ""
+    exit: int | None = None

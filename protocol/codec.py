@@ -1,0 +1,75 @@
+"""Bytes to messages and back. ``decode`` raises ``DecodeError`` and nothing else, for any bytes at all."""
+
+from functools import reduce
+from operator import or_
+from typing import Any, Final
+
+import msgspec
+
+from protocol.errors import DecodeError, LocalProtocolError
+from protocol.limits import MESSAGE_SIZE_MAX_BYTES
+from protocol.messages import CONTROL_MESSAGES, DHT_MESSAGES, Message
+from protocol.statements import Accusation, Descriptor, Evidence, Leave
+
+_message_types: Any = reduce(or_, CONTROL_MESSAGES + DHT_MESSAGES)  # a union that the decoder takes at run time
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final[msgspec.msgpack.Decoder[Message]] = msgspec.msgpack.Decoder(_message_types)
+
+_EVIDENCE: Final[dict[int, type[Evidence]]] = {1: Descriptor, 2: Accusation, 3: Leave}
+"""First byte of encoded evidence; append-only."""
+_evidence_tags: Final = {kind: tag for tag, kind in _EVIDENCE.items()}
+_evidence_decoders: Final = {tag: msgspec.msgpack.Decoder(kind) for tag, kind in _EVIDENCE.items()}
+
+# What msgspec raises on hostile bytes: its own errors, and the UTF-8 and recursion errors beneath them.
+_MALFORMED = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
+
+
+def encode(message: Message) -> bytes:
+    """Return the bytes of ``message``.
+
+    Raises:
+        LocalProtocolError: They do not fit one datagram.
+    """
+    data = _encoder.encode(message)
+    if len(data) > MESSAGE_SIZE_MAX_BYTES:
+        raise LocalProtocolError(f"{type(message).__name__} has {len(data)} bytes, over {MESSAGE_SIZE_MAX_BYTES}")
+    return data
+
+
+def encoded_size(message: Message) -> int:
+    """Return the size of ``message`` in bytes, whether or not it fits a datagram."""
+    return len(_encoder.encode(message))
+
+
+def decode(data: bytes) -> Message:
+    """Return the message in ``data``.
+
+    Raises:
+        DecodeError: The bytes are no message of this version.
+    """
+    if len(data) > MESSAGE_SIZE_MAX_BYTES:
+        raise DecodeError(f"message of {len(data)} bytes")
+    try:
+        return _decoder.decode(data)
+    except _MALFORMED as error:
+        raise DecodeError(str(error)) from error
+
+
+def encode_evidence(evidence: Evidence) -> bytes:
+    """Return the bytes of one piece of evidence: a kind byte and the statement."""
+    return bytes([_evidence_tags[type(evidence)]]) + _encoder.encode(evidence)
+
+
+def decode_evidence(data: bytes) -> Evidence:
+    """Return the evidence in ``data``; its signature is not checked here.
+
+    Raises:
+        DecodeError: The bytes are no evidence of this version.
+    """
+    decoder = _evidence_decoders.get(data[0]) if data else None
+    if decoder is None:
+        raise DecodeError("unknown kind of evidence")
+    try:
+        return decoder.decode(data[1:])
+    except _MALFORMED as error:
+        raise DecodeError(str(error)) from error

@@ -1,0 +1,212 @@
+"""The one door in and the one list out of the core: inputs, effects and events.
+
+Inputs tell the core what happened, in the past tense. Effects tell the shell what to do; they are carried out
+in list order, and a ``Persist`` has reached the disk before any later ``Send`` of the same list leaves. Events
+tell the application what changed.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from protocol.ids import PeerId, ShortId
+from protocol.messages import Message
+from protocol.statements import Address, Ballot, Certificate, Descriptor
+
+MemberState: TypeAlias = Literal["alive", "suspect", "failed", "left"]
+Role: TypeAlias = Literal["follower", "candidate", "leader"]
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a voter must never forget: the file ``vote`` holds it (DESIGN section 6)."""
+
+    voted: Ballot
+    """The highest ballot this peer ever signed; term 0 means none."""
+
+    council_hash: bytes
+    """The council named in that vote, 16 bytes."""
+
+    highest: Ballot
+    """The highest ballot whose certificate this peer accepted."""
+
+
+# Inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A datagram was opened: its envelope proved the network key and the sender's claim on ``sender_boot``."""
+
+    message: Message
+    source: Address
+    sender: ShortId
+    sender_boot: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContactsFound:
+    """Somebody told us addresses: seeds, zeroconf, an invite."""
+
+    contacts: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLost:
+    """A TCP link to a peer ended. Not yet a verdict: it starts a burst of probes."""
+
+    peer_id: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRefused:
+    """The operating system at a peer's address says that nobody listens there."""
+
+    peer_id: PeerId
+    boot: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverAsked:
+    """A person asks the leader to hand over, to ``successor`` or to whom it thinks best."""
+
+    successor: PeerId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveAsked:
+    """This peer will stop: tell the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """The time that ``next_deadline`` named has come (or passed: the core measures by how much)."""
+
+
+Input: TypeAlias = Received | ContactsFound | LinkLost | ConnectionRefused | HandoverAsked | LeaveAsked | Woken
+
+
+# Effects of the core, carried out by the shell
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Seal and send one datagram."""
+
+    message: Message
+    address: Address
+    receiver: ShortId
+    """``ids.ANY_RECEIVER`` when only the address is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Write the promise to disk and sync it before any later effect of the list."""
+
+    promise: Promise
+
+
+@dataclass(frozen=True, slots=True)
+class KeepLinks:
+    """Hold a TCP link to exactly these peers; replaces the earlier set."""
+
+    peers: tuple[Descriptor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TryConnection:
+    """Open and close a TCP connection to learn whether it is refused (answered with ``ConnectionRefused``)."""
+
+    peer: Descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Tell the application."""
+
+    event: "Event"
+
+
+# Effects of one machine, which the core turns into ``Send``
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send ``message`` to a member; the core fills in its address and its boot."""
+
+    peer_id: PeerId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class TellAddress:
+    """Send ``message`` to whoever answers at ``address``; ``receiver`` when its id is known."""
+
+    address: Address
+    message: Message
+    receiver: ShortId
+
+
+Effect: TypeAlias = Send | Persist | KeepLinks | TryConnection | Report
+MachineEffect: TypeAlias = Tell | TellAddress | Persist | TryConnection | Report
+
+
+# Events
+
+
+@dataclass(frozen=True, slots=True)
+class MemberChanged:
+    """A member is new, or its state or its description changed."""
+
+    descriptor: Descriptor
+    state: MemberState
+    previous: MemberState | None
+    """None for a member that was not in the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderChanged:
+    """This peer follows another leader now, or none."""
+
+    certificate: Certificate | None
+
+    @property
+    def leader(self) -> PeerId | None:
+        """Who leads."""
+        return self.certificate.ballot.peer_id if self.certificate else None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChanged:
+    """This peer's own part in the election changed."""
+
+    role: Role
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class BecameReady:
+    """Another peer was met, or the time to wait for one passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that an operator should know: a hostile term, a clock far off."""
+
+    text: str
+
+
+Event: TypeAlias = MemberChanged | LeaderChanged | RoleChanged | BecameReady | Alarm
+
+
+@dataclass(frozen=True, slots=True)
+class Electorate:
+    """What the election sees of the membership: replaced as a whole whenever the table changes."""
+
+    living: tuple[PeerId, ...]
+    """Alive and suspect members, the local peer included, ascending by id."""
+
+    suspects: tuple[PeerId, ...]
+    """Those of ``living`` that are accused; they stay in the council but should not be handed the lead."""
+
+    ready: bool
+    """Whether joining is over; before that a peer neither stands nor votes."""

@@ -1,0 +1,50 @@
+"""What can go wrong, as a tree.
+
+    PairError
+    ├── RemoteProtocolError   bytes or behaviour of another peer are wrong: count, drop, go on
+    │   └── DecodeError       bytes are not a valid message
+    ├── LocalProtocolError    we misused an interface: fix the caller
+    └── EnvironmentFault      disk, network or configuration: say what to do next
+        ├── StoreError        something on disk cannot be read or written
+        ├── ConfigError       an option or a file has a value that cannot work
+        └── JoinError         the network cannot be reached or does not admit us
+
+Broken invariants are ``assert``: a peer that cannot trust its memory must not vote.
+"""
+
+
+class PairError(Exception):
+    """Base of all errors of this program."""
+
+
+class RemoteProtocolError(PairError):
+    """Another peer sent bytes or showed behaviour that the protocol forbids."""
+
+
+class DecodeError(RemoteProtocolError):
+    """Bytes are not a valid message; the only error that decoding raises."""
+
+
+class LocalProtocolError(PairError):
+    """An interface of ours was misused by our own code."""
+
+
+class EnvironmentFault(PairError):
+    """Disk, network or configuration do not allow it. ``next_step`` tells a person what to do."""
+
+    def __init__(self, cause: str, *, next_step: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.next_step = next_step
+
+
+class StoreError(EnvironmentFault):
+    """Something on disk cannot be read or written."""
+
+
+class ConfigError(EnvironmentFault):
+    """An option or a file holds a value that cannot work."""
+
+
+class JoinError(EnvironmentFault):
+    """The network cannot be reached or does not admit this peer."""

@@ -1,0 +1,61 @@
+"""Named maxima of everything that another peer can make grow.
+
+Each constant says why it exists and why it has this size. Wire fields repeat the smaller ones as msgspec
+constraints, so that an oversized field never reaches a machine.
+"""
+
+from typing import Final
+
+DATAGRAM_SIZE_MAX_BYTES: Final = 1232
+"""Whole sealed datagram: the IPv6 minimum MTU (1,280) less the IPv6 and UDP headers; never fragmented."""
+
+ENVELOPE_OVERHEAD_BYTES: Final = 36 + 16
+"""Header and authentication tag of a sealed datagram."""
+
+MESSAGE_SIZE_MAX_BYTES: Final = DATAGRAM_SIZE_MAX_BYTES - ENVELOPE_OVERHEAD_BYTES
+"""Encoded message inside one datagram."""
+
+MEMBERS_MAX: Final = 4096
+"""Members in one full table; beyond that gossip of the full table costs more than it gives."""
+
+REMEMBERED_DEAD_MAX: Final = 1024
+"""Failed and left members kept for retries; the oldest is forgotten first."""
+
+COUNCIL_SIZE_MAX: Final = 7
+"""Peers that vote: four of seven make a certificate that still fits one datagram."""
+
+ACCUSATIONS_PER_MEMBER_MAX: Final = 3
+"""Accusations kept as evidence against one member; a verdict never needs more than two accusers."""
+
+UPDATES_PER_MESSAGE_MAX: Final = 24
+"""Gossip items in one message; the byte budget usually ends first."""
+
+TERM_MAX: Final = 2**63 - 1
+TERM_JUMP_MAX: Final = 2**16
+"""Largest accepted rise of the term at once; an honest network needs one step per election."""
+
+KEY_SIZE_MAX_BYTES: Final = 512
+VALUE_SIZE_MAX_BYTES: Final = 2**20
+"""Largest value of a register, 1 MiB; larger things are files."""
+
+HOLDERS_MAX: Final = 32
+"""Largest ``k``."""
+
+RECORDS_PER_OWNER_MAX: Final = 100_000
+BYTES_PER_OWNER_MAX: Final = 2**30
+"""Default quota that one writer may use on one holder."""
+
+REQUESTS_IN_FLIGHT_MAX: Final = 1024
+"""Outstanding requests of one peer; further ones wait their turn."""
+
+INBOUND_QUEUE_MAX: Final = 4096
+"""Datagrams accepted but not yet handled; beyond it the newest is dropped and counted."""
+
+SENDERS_MAX: Final = 8192
+"""Cipher states kept for (sender, boot) pairs; the least recently used one goes first."""
+
+REPLAY_WINDOW_SIZE: Final = 1024
+"""Counters behind the highest seen that are still told apart."""
+
+NAME_SIZE_MAX: Final = 63
+HOST_SIZE_MAX: Final = 255

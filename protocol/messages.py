@@ -1,0 +1,295 @@
+"""All messages, in one place. Tags are append-only: a number, once used, never changes its meaning.
+
+Every message is one MessagePack array ``[tag, receiver_boot, ...]``; unknown tags, extra items and values out
+of bounds are decoding errors. ``receiver_boot`` is the boot of the receiver as the sender knows it, 0 when it
+does not: a message that changes state is ignored by any other boot, so that a replay after a restart does
+nothing (DESIGN section 4).
+
+Tags 1 to 31 belong to membership, election and joining; 32 to 63 to the DHT; 64 and up are free.
+"""
+
+from typing import Annotated, ClassVar, Final
+
+import msgspec
+
+from protocol import limits
+from protocol.statements import (
+    Ballot,
+    Boot,
+    Bytes32,
+    Certificate,
+    Counter,
+    Descriptor,
+    Release,
+    Vote,
+)
+
+Updates = Annotated[
+    tuple[Annotated[bytes, msgspec.Meta(max_length=512)], ...], msgspec.Meta(max_length=limits.UPDATES_PER_MESSAGE_MAX)
+]
+"""Encoded evidence (see ``protocol.codec.encode_evidence``), most urgent first, within the byte budget."""
+
+Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+BucketDigests = Annotated[
+    tuple[Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)], ...], msgspec.Meta(min_length=16, max_length=16)
+]
+
+
+class Message(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True, tag_field="tag"
+):
+    """Base of all messages."""
+
+    changes_state: ClassVar[bool] = True
+    """Whether the receiver must check ``receiver_boot`` before it acts."""
+
+    receiver_boot: Boot = 0
+
+
+class LeaderClaim(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Whom the sender follows; piggybacked so that news of a leader reaches everybody within a few probes."""
+
+    ballot: Ballot
+    followers: Annotated[int, msgspec.Meta(ge=0, le=limits.MEMBERS_MAX)]
+    """How many live members followed this leader when the sender last knew: the size of its side of a cut."""
+
+
+# Membership (SWIM 2002; Lifeguard 2017)
+
+
+class Ping(Message, frozen=True, kw_only=True, tag=1):
+    """Ask a peer to answer at once (SWIM 2002, section 3.1)."""
+
+    changes_state: ClassVar[bool] = False
+
+    sequence: Sequence
+    updates: Updates = ()
+    claim: LeaderClaim | None = None
+
+
+class Ack(Message, frozen=True, kw_only=True, tag=2):
+    """Answer to a ping, or, relayed, to an indirect one."""
+
+    changes_state: ClassVar[bool] = False
+
+    sequence: Sequence
+    """The ping's."""
+
+    network_time_ms: Counter
+    """The sender's network time when it answered; 0 while it has none."""
+
+    updates: Updates = ()
+    claim: LeaderClaim | None = None
+
+
+class PingRequest(Message, frozen=True, kw_only=True, tag=3):
+    """Ask a third peer to ping ``target`` and to relay its ack (SWIM 2002, section 3.1)."""
+
+    changes_state: ClassVar[bool] = False
+
+    sequence: Sequence
+    target: Bytes32
+
+
+class IndirectAck(Message, frozen=True, kw_only=True, tag=4):
+    """The helper's relay: the target answered. ``reached`` false is Lifeguard's nack: I live, it did not answer."""
+
+    changes_state: ClassVar[bool] = False
+
+    sequence: Sequence
+    target: Bytes32
+    reached: bool
+
+
+class Gossip(Message, frozen=True, kw_only=True, tag=5):
+    """Evidence sent for its own sake: verdicts, introductions, answers to ``Sync``."""
+
+    updates: Updates
+
+
+class Sync(Message, frozen=True, kw_only=True, tag=6):
+    """Anti-entropy: digests of sixteen buckets of the member table; who differs answers with the evidence."""
+
+    buckets: BucketDigests
+    is_reply: bool = False
+    """A reply is not answered with another ``Sync``, which bounds an exchange to one round trip."""
+
+
+class BootNotice(Message, frozen=True, kw_only=True, tag=7):
+    """Answer to a message for another boot: this is my boot, send it again if it still matters."""
+
+    changes_state: ClassVar[bool] = False
+
+    descriptor: Descriptor
+
+
+class WhoAreYou(Message, frozen=True, kw_only=True, tag=8):
+    """Answer to a sealed message of a sender that is not in the table: introduce yourself."""
+
+    changes_state: ClassVar[bool] = False
+
+
+# Joining
+
+
+class JoinRequest(Message, frozen=True, kw_only=True, tag=10):
+    """A newcomer introduces itself to any peer (discovery: the receiver id may be unknown)."""
+
+    changes_state: ClassVar[bool] = False  # the newcomer cannot know any boot; the descriptor is signed and ordered
+
+    descriptor: Descriptor
+    nonce: Counter
+    """Random; the reply repeats it."""
+
+
+class JoinReply(Message, frozen=True, kw_only=True, tag=11):
+    """Welcome: who I am, which network time it is, who leads. Member pages (``Gossip``) follow from the leader."""
+
+    changes_state: ClassVar[bool] = False  # bound to the request by its nonce
+
+    descriptor: Descriptor
+    nonce: Counter
+    network_time_ms: Counter
+    members: Annotated[int, msgspec.Meta(ge=0, le=limits.MEMBERS_MAX)]
+    claim: LeaderClaim | None = None
+
+
+class JoinForward(Message, frozen=True, kw_only=True, tag=12):
+    """A peer hands a newcomer to the leader, who sends it the member table and introduces it to everybody."""
+
+    descriptor: Descriptor
+
+
+# Election
+
+
+class PreVoteRequest(Message, frozen=True, kw_only=True, tag=16):
+    """Would you vote for me? Changes nothing (Raft 2014 thesis, section 9.6)."""
+
+    changes_state: ClassVar[bool] = False
+
+    ballot: Ballot
+    council: Annotated[tuple[Bytes32, ...], msgspec.Meta(min_length=1, max_length=limits.COUNCIL_SIZE_MAX)]
+    is_merge: bool = False
+    """The candidate knows of a living leader: it renews its own certificate or unites two sides."""
+
+
+class PreVoteReply(Message, frozen=True, kw_only=True, tag=17):
+    """Answer to ``PreVoteRequest``; ``highest`` is the highest ballot the sender stored."""
+
+    changes_state: ClassVar[bool] = False
+
+    ballot: Ballot
+    granted: bool
+    highest: Ballot
+
+
+class VoteRequest(Message, frozen=True, kw_only=True, tag=18):
+    """Vote for me, for this ballot, in this council."""
+
+    ballot: Ballot
+    council: Annotated[tuple[Bytes32, ...], msgspec.Meta(min_length=1, max_length=limits.COUNCIL_SIZE_MAX)]
+    is_merge: bool = False
+    release: Release | None = None
+    """The old leader's signed release, in a planned handover."""
+
+
+class VoteReply(Message, frozen=True, kw_only=True, tag=19):
+    """A signed vote, or none with the highest ballot the sender stored."""
+
+    ballot: Ballot
+    highest: Ballot
+    vote: Vote | None = None
+
+
+class Heartbeat(Message, frozen=True, kw_only=True, tag=20):
+    """The leader holds its lease: to the council only."""
+
+    ballot: Ballot
+    sequence: Sequence
+    followers: Annotated[int, msgspec.Meta(ge=0, le=limits.MEMBERS_MAX)]
+
+
+class HeartbeatAck(Message, frozen=True, kw_only=True, tag=21):
+    """A council member accepted the heartbeat; ``highest`` tells a deposed leader."""
+
+    ballot: Ballot
+    sequence: Sequence
+    highest: Ballot
+
+
+class Announce(Message, frozen=True, kw_only=True, tag=22):
+    """The proof that somebody leads; followed once its signature and council hold."""
+
+    certificate: Certificate
+    followers: Annotated[int, msgspec.Meta(ge=0, le=limits.MEMBERS_MAX)]
+
+
+class CertificateRequest(Message, frozen=True, kw_only=True, tag=23):
+    """Show me the certificate of the leader that you claim."""
+
+    changes_state: ClassVar[bool] = False
+
+    ballot: Ballot
+
+
+class Handover(Message, frozen=True, kw_only=True, tag=24):
+    """The leader asks its successor to stand at once (Raft 2014 thesis, section 3.10)."""
+
+    release: Release
+
+
+CONTROL_MESSAGES: Final[tuple[type[Message], ...]] = (
+    Ping,
+    Ack,
+    PingRequest,
+    IndirectAck,
+    Gossip,
+    Sync,
+    BootNotice,
+    WhoAreYou,
+    JoinRequest,
+    JoinReply,
+    JoinForward,
+    PreVoteRequest,
+    PreVoteReply,
+    VoteRequest,
+    VoteReply,
+    Heartbeat,
+    HeartbeatAck,
+    Announce,
+    CertificateRequest,
+    Handover,
+)
+"""Messages that the core handles; all others are requests and replies of the DHT."""
+
+# The DHT (tags 32 to 63)
+
+
+class Request(Message, frozen=True, kw_only=True):
+    """Base of requests; each is answered by one reply with the same number, by datagram or over TCP."""
+
+    request_id: Sequence = 0
+    """Random 63 bits, set by whoever sends; a reply must also come from the peer that was asked."""
+
+
+class Reply(Message, frozen=True, kw_only=True):
+    """Base of replies. A reply changes nothing by itself: it is bound to a request by its number."""
+
+    changes_state: ClassVar[bool] = False
+
+    request_id: Sequence = 0
+
+
+class ReplyTooLarge(Reply, frozen=True, kw_only=True, tag=32):
+    """The answer fits no datagram: ask again over TCP."""
+
+
+class Refusal(Reply, frozen=True, kw_only=True, tag=33):
+    """The request was understood and refused, or its handling failed."""
+
+    reason: Annotated[str, msgspec.Meta(max_length=200)]
+
+
+DHT_MESSAGES: Final[tuple[type[Message], ...]] = (ReplyTooLarge, Refusal)
+"""Requests and replies between the DHTs of two peers."""

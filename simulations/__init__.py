@@ -1,0 +1,1 @@
+"""Failure-injection simulations of the peer that ships."""
