@@ -82,7 +82,16 @@ class Woken:
     """The time that ``next_deadline`` named has come (or passed: the core measures by how much)."""
 
 
-Input: TypeAlias = Received | ContactsFound | LinkLost | ConnectionRefused | HandoverAsked | LeaveAsked | Woken
+@dataclass(frozen=True, slots=True)
+class WallClockRead:
+    """The shell read the wall clock again: somebody may have set it."""
+
+    wall_ms: int
+
+
+Input: TypeAlias = (
+    Received | ContactsFound | WallClockRead | LinkLost | ConnectionRefused | HandoverAsked | LeaveAsked | Woken
+)
 
 
 # Effects of the core, carried out by the shell
@@ -146,8 +155,17 @@ class TellAddress:
     receiver: ShortId
 
 
+@dataclass(frozen=True, slots=True)
+class TimeSample:
+    """An ack told the wall clock of a member; for the core's network time."""
+
+    peer_id: PeerId
+    wall_ms: int
+    round_trip_s: float
+
+
 Effect: TypeAlias = Send | Persist | KeepLinks | TryConnection | Report
-MachineEffect: TypeAlias = Tell | TellAddress | Persist | TryConnection | Report
+MachineEffect: TypeAlias = Tell | TellAddress | Persist | TryConnection | Report | TimeSample
 
 
 # Events

@@ -75,8 +75,8 @@ class Ack(Message, frozen=True, kw_only=True, tag=2):
     sequence: Sequence
     """The ping's."""
 
-    network_time_ms: Counter
-    """The sender's network time when it answered; 0 while it has none."""
+    wall_ms: Counter
+    """The sender's own wall clock when it answered, in milliseconds since 1970 (``protocol.network_time``)."""
 
     updates: Updates = ()
     claim: LeaderClaim | None = None

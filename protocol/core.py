@@ -1,0 +1,449 @@
+"""The core of a peer: one door in, one list of effects out.
+
+It owns the machines (membership, election, joining, network time), which know nothing of each other: the core
+hands each message to the machine that it concerns, passes on what one machine's outcome means for the next, and
+turns "tell this member" into sealed sends with address and boot filled in.
+
+Time goes in as an argument and comes out as a question (``next_deadline``), after aioquic's connection. A call
+that comes much later than the promised deadline means that this process did not run; the machines hear of it
+before anything else, so that a stopped peer neither judges others nor acts on an old lease.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from protocol.config import ProtocolConfig
+from protocol.effects import (
+    BecameReady,
+    ConnectionRefused,
+    ContactsFound,
+    Effect,
+    Electorate,
+    HandoverAsked,
+    Input,
+    KeepLinks,
+    LeaderChanged,
+    LeaveAsked,
+    LinkLost,
+    MachineEffect,
+    MemberChanged,
+    Persist,
+    Promise,
+    Received,
+    Report,
+    Send,
+    Tell,
+    TellAddress,
+    TimeSample,
+    TryConnection,
+    WallClockRead,
+    Woken,
+)
+from protocol.election import Election
+from protocol.identity import Identity, Verifier
+from protocol.ids import PeerId, ShortId, short_id_of
+from protocol.joining import Joining
+from protocol.members import Membership
+from protocol.messages import (
+    Ack,
+    Announce,
+    BootNotice,
+    CertificateRequest,
+    Gossip,
+    Handover,
+    Heartbeat,
+    HeartbeatAck,
+    IndirectAck,
+    JoinForward,
+    JoinReply,
+    JoinRequest,
+    LeaderClaim,
+    Message,
+    Ping,
+    PingRequest,
+    PreVoteReply,
+    PreVoteRequest,
+    Sync,
+    VoteReply,
+    VoteRequest,
+    WhoAreYou,
+)
+from protocol.network import NetworkIdentity
+from protocol.network_time import NetworkClock
+from protocol.statements import Address, Descriptor
+
+_MEMBERSHIP_MESSAGES: Final = (Ping, Ack, PingRequest, IndirectAck, Gossip, Sync)
+_ELECTION_MESSAGES: Final = (
+    PreVoteRequest,
+    PreVoteReply,
+    VoteRequest,
+    VoteReply,
+    Heartbeat,
+    HeartbeatAck,
+    Announce,
+    CertificateRequest,
+    Handover,
+)
+
+_LINKED_SUCCESSORS: Final = 2
+_LINKS_PAUSE_S: Final = 0.1
+"""Links are rearranged at most this often: a mass join changes successors all the time."""
+
+_FIRST_ELECTION_QUIET_S: Final = 0.15
+_FIRST_ELECTION_PATIENCE_S: Final = 1.0
+"""A newcomer stands or votes once its table was quiet so long, or at the latest so long after it met somebody:
+peers that start together elect once, not once for each that arrives."""
+
+_STRANGERS_PER_S: Final = 200
+"""Introductions asked of senders that are not in the table; the rest is dropped (they will send again)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CoreStart:
+    """Everything a core starts from."""
+
+    identity: Identity
+    network: NetworkIdentity
+    descriptor: Descriptor
+    """The local peer's own, signed, with this boot."""
+
+    config: ProtocolConfig
+    verifier: Verifier
+    random: random.Random
+    promise: Promise | None
+    """What the vote file holds; None on a fresh peer."""
+
+    may_vote: bool
+    """False after the vote file was found damaged."""
+
+    remembered: tuple[Descriptor, ...]
+    wall_ms: int
+    now: float
+
+
+class Core:
+    """One peer's decisions.
+
+    Invariants:
+        1. Every effect list keeps the order in which the machines decided; ``Persist`` before its ``Send``.
+        2. The election sees every change of the electorate before the call ends.
+        3. The machines' own invariants (``check_invariants``).
+    """
+
+    def __init__(self, start: CoreStart) -> None:
+        self.network: Final = start.network
+        self.config: Final = start.config
+        self.clock: Final = NetworkClock(wall_ms=start.wall_ms, now=start.now)
+        self.membership: Final = Membership(
+            identity=start.identity,
+            network_id=start.network.network_id,
+            descriptor=start.descriptor,
+            config=start.config,
+            verifier=start.verifier,
+            random=start.random,
+            now=start.now,
+            remembered=start.remembered,
+        )
+        self.election: Final = Election(
+            identity=start.identity,
+            network_id=start.network.network_id,
+            boot=start.descriptor.boot,
+            config=start.config,
+            verifier=start.verifier,
+            random=start.random,
+            promise=start.promise,
+            may_vote=start.may_vote,
+            now=start.now,
+        )
+        self._verifier = start.verifier
+        self._joining = Joining(start.config, start.random)
+        self._grace_ends: float = start.now + start.config.ready_timeout_s
+        self._in_grace = True
+        self._met_at: float | None = None
+        self._electorate: Electorate | None = None
+        self._table_changed_at = start.now
+        self._links: tuple[Descriptor, ...] = ()
+        self._links_due: float = float("inf")
+        self._promised: float = float("inf")
+        self._strangers_answered = 0
+        self._strangers_since = start.now
+        self.is_ready = False
+        """Whether another peer was met, or the time to wait for one passed."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The local peer's current own descriptor."""
+        return self.membership.descriptor
+
+    def handle(self, event: Input, now: float) -> list[Effect]:
+        """Take one input; return what to do, in order."""
+        effects: list[Effect] = []
+        late_by = now - self._promised
+        if late_by >= 0:
+            self._wake(late_by, now, effects)
+        match event:
+            case Received():
+                self._receive(event, now, effects)
+            case ContactsFound():
+                self._joining.found(event.contacts, own=self.descriptor, now=now)
+                self._ask_contacts(now, effects)
+            case LinkLost():
+                self._take(self.membership.link_lost(event.peer_id, now=now), now, effects)
+            case ConnectionRefused():
+                self._take(self.membership.connection_refused(event.peer_id, event.boot, now=now), now, effects)
+            case HandoverAsked():
+                self._take(self.election.hand_over(event.successor, now=now), now, effects)
+            case LeaveAsked():
+                self._take(self.membership.leave(now=now), now, effects)
+            case WallClockRead():
+                self.clock.read_wall(event.wall_ms, now)
+            case Woken():
+                pass  # what was due has been done above
+        self._settle(now, effects)
+        return effects
+
+    def next_deadline(self) -> float:
+        """Return when to call ``handle(Woken(), now)`` at the latest, in the time of ``now``."""
+        deadlines = [
+            self.membership.next_deadline(),
+            self.election.next_deadline(),
+            self._joining.next_deadline(),
+            self._links_due,
+            self._electorate_due(),
+        ]
+        if self._in_grace:
+            deadlines.append(self._grace_ends)
+        self._promised = min(deadlines)
+        return self._promised
+
+    def network_time_ms(self, now: float) -> int:
+        """Return network time in milliseconds since 1970."""
+        return self.clock.time_ms(now)
+
+    def check_invariants(self) -> None:
+        """Assert what must always hold; a peer whose memory is wrong must stop."""
+        self.membership.check_invariants()
+        self.election.check_invariants()
+        self._joining.check_invariants()
+
+    # Time
+
+    def _wake(self, late_by: float, now: float, effects: list[Effect]) -> None:
+        self._take(self.election.wake(now=now, late_by=late_by), now, effects)
+        self._take(self.membership.wake(now=now, late_by=late_by), now, effects)
+        if self._in_grace and now >= self._grace_ends:
+            self._in_grace = False
+            self._become_ready(now, effects)
+            self._take(self.membership.end_grace(now=now), now, effects)
+        self._ask_contacts(now, effects)
+
+    def _ask_contacts(self, now: float, effects: list[Effect]) -> None:
+        if self._joining.next_deadline() <= now:
+            table = self.membership.table
+            addresses = frozenset(member.descriptor.address for member in table if member.is_living)
+            self._take(self._joining.wake(own=self.descriptor, members=addresses, now=now), now, effects)
+
+    # Messages
+
+    def _receive(self, event: Received, now: float, effects: list[Effect]) -> None:
+        message = event.message
+        if message.changes_state and message.receiver_boot != self.descriptor.boot:
+            self._tell_address(event.source, BootNotice(descriptor=self.descriptor), event.sender, effects)
+            return
+        if isinstance(message, JoinRequest):
+            self._welcome(message, event, now, effects)
+            return
+        if isinstance(message, WhoAreYou):
+            if self._may_answer_stranger(now):
+                self._take([self._joining.ask(event.source, own=self.descriptor, now=now)], now, effects)
+            return
+        if isinstance(message, JoinReply):
+            self._welcomed(message, event, now, effects)
+            return
+        if isinstance(message, BootNotice):
+            if short_id_of(message.descriptor.peer_id) == event.sender:
+                self._take(self.membership.learn(message.descriptor, now=now), now, effects)
+            return
+        sender = self._member_behind(event, now, effects)
+        if sender is not None:
+            self._dispatch(message, sender, event.source, now, effects)
+
+    def _member_behind(self, event: Received, now: float, effects: list[Effect]) -> PeerId | None:
+        """Return the member that sent this in its current boot; ask anybody else to introduce itself."""
+        member = self.membership.table.by_short_id(event.sender)
+        if member is not None and member.descriptor.boot == event.sender_boot:
+            return member.peer_id
+        if (member is None or event.sender_boot > member.descriptor.boot) and self._may_answer_stranger(now):
+            self._tell_address(event.source, WhoAreYou(), event.sender, effects)
+        return None
+
+    def _dispatch(self, message: Message, sender: PeerId, source: Address, now: float, effects: list[Effect]) -> None:
+        if isinstance(message, _MEMBERSHIP_MESSAGES):
+            self._take(self.membership.handle(message, sender=sender, source=source, now=now), now, effects)
+            if isinstance(message, (Ping, Ack)):
+                self._met(now, effects)
+                if message.claim is not None:
+                    self._claimed(message.claim, sender, now, effects)
+        elif isinstance(message, _ELECTION_MESSAGES):
+            self._update_electorate(now, effects)
+            self._take(self.election.handle(message, sender=sender, now=now), now, effects)
+        elif isinstance(message, JoinForward):
+            self._take(self.membership.learn(message.descriptor, now=now), now, effects)
+            self._send_pages(message.descriptor, effects)
+
+    def _claimed(self, claim: LeaderClaim, sender: PeerId, now: float, effects: list[Effect]) -> None:
+        self._update_electorate(now, effects)
+        self._take(self.election.claim_seen(claim, sender=sender, now=now), now, effects)
+
+    # Joining
+
+    def _welcome(self, request: JoinRequest, event: Received, now: float, effects: list[Effect]) -> None:
+        newcomer = request.descriptor
+        if short_id_of(newcomer.peer_id) != event.sender or newcomer.boot != event.sender_boot:
+            return
+        if not newcomer.is_authentic(self._verifier, self.network.network_id):
+            return
+        known = self.membership.table.find(newcomer.peer_id)
+        is_new = known is None or not known.is_living or known.descriptor.boot < newcomer.boot
+        self._take(self.membership.learn(newcomer, now=now), now, effects)
+        if self.membership.table.find(newcomer.peer_id) is None:
+            return  # the table is full
+        reply = JoinReply(
+            descriptor=self.descriptor,
+            nonce=request.nonce,
+            network_time_ms=self.clock.time_ms(now),
+            members=len(self.membership.table),
+            claim=self.election.claim,
+        )
+        self._tell_address(event.source, reply, event.sender, effects)
+        self._met(now, effects)
+        leader = self.election.leader
+        if leader is None or leader == self.descriptor.peer_id or leader == newcomer.peer_id:
+            self._send_pages(newcomer, effects)
+        elif is_new:
+            self._take([Tell(leader, JoinForward(descriptor=newcomer))], now, effects)
+
+    def _welcomed(self, reply: JoinReply, event: Received, now: float, effects: list[Effect]) -> None:
+        contact = reply.descriptor
+        if short_id_of(contact.peer_id) != event.sender or not self._joining.is_answer(reply):
+            return
+        if not contact.is_authentic(self._verifier, self.network.network_id):
+            return
+        if self._met_at is None:
+            self.clock.told(reply.network_time_ms, now=now)
+        self._take(self.membership.learn(contact, now=now), now, effects)
+        if reply.members > len(self.membership.table):
+            self._take(self.membership.sync_with(contact.peer_id, now=now), now, effects)
+        self._met(now, effects)
+        if reply.claim is not None:
+            self._claimed(reply.claim, contact.peer_id, now, effects)
+
+    def _send_pages(self, newcomer: Descriptor, effects: list[Effect]) -> None:
+        for page in self.membership.pages():
+            self._send(newcomer, page, effects)
+
+    def _met(self, now: float, effects: list[Effect]) -> None:
+        if self._met_at is None:
+            self._met_at = now
+            self._table_changed_at = now
+            self._become_ready(now, effects)
+
+    def _become_ready(self, now: float, effects: list[Effect]) -> None:
+        if not self.is_ready:
+            self.is_ready = True
+            effects.append(Report(BecameReady()))
+
+    # What one machine's outcome means for the others
+
+    def _take(self, machine_effects: Sequence[MachineEffect], now: float, effects: list[Effect]) -> None:
+        for effect in machine_effects:
+            match effect:
+                case Tell(peer_id, message):
+                    member = self.membership.table.find(peer_id)
+                    if member is not None:
+                        self._send(member.descriptor, message, effects)
+                case TellAddress(address, message, receiver):
+                    self._tell_address(address, message, receiver, effects)
+                case TimeSample(peer_id, wall_ms, round_trip_s):
+                    self.clock.sample(peer_id, wall_ms=wall_ms, round_trip_s=round_trip_s, now=now)
+                case Report(event):
+                    effects.append(effect)
+                    if isinstance(event, MemberChanged):
+                        self._table_changed_at = now
+                        if event.state in ("failed", "left"):
+                            self.clock.forget(event.descriptor.peer_id)
+                    elif isinstance(event, LeaderChanged):
+                        self._links_due = min(self._links_due, now + _LINKS_PAUSE_S)
+                case Persist() | TryConnection():
+                    effects.append(effect)
+
+    def _settle(self, now: float, effects: list[Effect]) -> None:
+        self._update_electorate(now, effects)
+        claim = self.election.claim
+        if claim is not self.membership.claim:
+            self.membership.claim = claim
+        if now >= self._links_due:
+            self._links_due = float("inf")
+            self._rearrange_links(effects)
+
+    def _update_electorate(self, now: float, effects: list[Effect]) -> None:
+        seen = self.membership.electorate
+        electorate = Electorate(seen.living, seen.suspects, ready=self._may_elect(now))
+        if electorate != self._electorate:
+            self._electorate = electorate
+            self._links_due = min(self._links_due, now + _LINKS_PAUSE_S)
+            self._take(self.election.electorate_changed(electorate, now=now), now, effects)
+
+    def _may_elect(self, now: float) -> bool:
+        if self._electorate is not None and self._electorate.ready:
+            return True
+        return self.is_ready and now >= self._election_opens()
+
+    def _election_opens(self) -> float:
+        """When a newcomer may take part: at the end of its grace, or once its table has been quiet."""
+        if not self._in_grace or self._met_at is None:
+            return self._grace_ends
+        quiet = self._table_changed_at + _FIRST_ELECTION_QUIET_S
+        return min(quiet, self._met_at + _FIRST_ELECTION_PATIENCE_S, self._grace_ends)
+
+    def _electorate_due(self) -> float:
+        if self._electorate is not None and self._electorate.ready:
+            return float("inf")
+        return self._election_opens()
+
+    def _rearrange_links(self, effects: list[Effect]) -> None:
+        """Hold a link to the leader and to the next two peers in the ring of ids (DESIGN section 6)."""
+        own = self.descriptor.peer_id
+        living = self.membership.electorate.living
+        position = living.index(own)
+        ring = living[position + 1 :] + living[:position]
+        wanted = list(ring[:_LINKED_SUCCESSORS])
+        leader = self.election.leader
+        if leader is not None and leader != own and leader in ring and leader not in wanted:
+            wanted.append(leader)
+        links = tuple(member.descriptor for member in map(self.membership.table.find, wanted) if member is not None)
+        if links != self._links:
+            self._links = links
+            effects.append(KeepLinks(links))
+
+    # Sending
+
+    def _send(self, to: Descriptor, message: Message, effects: list[Effect]) -> None:
+        addressed = msgspec.structs.replace(message, receiver_boot=to.boot)
+        effects.append(Send(addressed, to.address, short_id_of(to.peer_id)))
+
+    def _tell_address(self, address: Address, message: Message, receiver: ShortId, effects: list[Effect]) -> None:
+        effects.append(Send(message, address, receiver))
+
+    def _may_answer_stranger(self, now: float) -> bool:
+        if now - self._strangers_since >= 1.0:
+            self._strangers_since = now
+            self._strangers_answered = 0
+        self._strangers_answered += 1
+        return self._strangers_answered <= _STRANGERS_PER_S
+
+

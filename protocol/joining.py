@@ -1,0 +1,96 @@
+"""Finding the first peers, and letting newcomers in (DESIGN section 6, "Joining").
+
+A newcomer asks every contact at once: seeds, addresses from zeroconf, an invite. Any peer can be asked: it
+welcomes the newcomer with its own descriptor and network time, and hands it to the leader, who sends the member
+table and introduces it to everybody. Without a leader the asked peer does that itself.
+
+Contacts stay: one that belongs to no living member is asked again, ever less often, so that islands that know
+nothing of each other's members meet through a common seed.
+"""
+
+import random
+from dataclasses import dataclass, field
+from typing import Final
+
+from protocol.config import ProtocolConfig
+from protocol.effects import MachineEffect, TellAddress
+from protocol.ids import ANY_RECEIVER
+from protocol.messages import JoinReply, JoinRequest
+from protocol.statements import Address, Descriptor
+
+_CONTACTS_MAX: Final = 256
+_NONCES_MAX: Final = 1024
+"""Requests whose reply is still believed."""
+
+_ASKED_AT_ONCE: Final = 32
+"""Requests in one burst; the rest follow a moment later."""
+
+_BURST_PAUSE_S: Final = 0.02
+
+
+@dataclass(slots=True)
+class _Contact:
+    next_try: float
+    pause_s: float
+
+
+@dataclass(slots=True)
+class Joining:
+    """Asks contacts until each belongs to a living member.
+
+    Invariants:
+        1. At most ``_CONTACTS_MAX`` contacts and ``_NONCES_MAX`` nonces are kept.
+        2. Every contact has a next try.
+    """
+
+    config: ProtocolConfig
+    random: random.Random
+    _contacts: dict[Address, _Contact] = field(default_factory=dict)
+    _nonces: dict[int, float] = field(default_factory=dict)
+
+    def found(self, contacts: tuple[Address, ...], *, own: Descriptor, now: float) -> None:
+        """Take addresses that somebody told us; they are asked at the next ``wake``."""
+        for address in contacts:
+            if address in (own.address, own.api) or len(self._contacts) >= _CONTACTS_MAX:
+                continue
+            known = self._contacts.get(address)
+            if known is None or known.next_try > now + self.config.join_retry_s:
+                self._contacts[address] = _Contact(next_try=now, pause_s=self.config.join_retry_s)
+
+    def ask(self, address: Address, *, own: Descriptor, now: float) -> MachineEffect:
+        """Introduce ourselves to whoever answers at ``address``."""
+        nonce = self.random.getrandbits(63)
+        self._nonces[nonce] = now
+        if len(self._nonces) > _NONCES_MAX:
+            del self._nonces[next(iter(self._nonces))]
+        return TellAddress(address, JoinRequest(descriptor=own, nonce=nonce), ANY_RECEIVER)
+
+    def is_answer(self, reply: JoinReply) -> bool:
+        """Return whether ``reply`` answers a request of ours; each nonce is believed once."""
+        return self._nonces.pop(reply.nonce, None) is not None
+
+    def wake(self, *, own: Descriptor, members: frozenset[Address], now: float) -> list[MachineEffect]:
+        """Ask the contacts whose time has come and that are no living member's address."""
+        effects: list[MachineEffect] = []
+        for address, contact in self._contacts.items():
+            if contact.next_try > now:
+                continue
+            if len(effects) >= _ASKED_AT_ONCE:
+                contact.next_try = now + _BURST_PAUSE_S
+                continue
+            if address not in members:
+                effects.append(self.ask(address, own=own, now=now))
+                contact.pause_s = min(2 * contact.pause_s, self.config.join_retry_max_s)
+            else:
+                contact.pause_s = self.config.join_retry_max_s
+            contact.next_try = now + contact.pause_s
+        return effects
+
+    def next_deadline(self) -> float:
+        """Return when ``wake`` wants to be called; infinity without contacts."""
+        return min((contact.next_try for contact in self._contacts.values()), default=float("inf"))
+
+    def check_invariants(self) -> None:
+        """Assert what the class docstring promises."""
+        assert len(self._contacts) <= _CONTACTS_MAX
+        assert len(self._nonces) <= _NONCES_MAX
