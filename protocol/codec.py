@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from protocol.errors import DecodeError, LocalProtocolError
-from protocol.limits import MESSAGE_SIZE_MAX_BYTES
+from protocol.limits import LARGE_MESSAGE_SIZE_MAX_BYTES, MESSAGE_SIZE_MAX_BYTES
 from protocol.messages import CONTROL_MESSAGES, DHT_MESSAGES, Message
 from protocol.statements import Accusation, Descriptor, Evidence, Leave
 
@@ -30,10 +30,16 @@ def encode(message: Message) -> bytes:
     Raises:
         LocalProtocolError: They do not fit one datagram.
     """
-    data = _encoder.encode(message)
-    if len(data) > MESSAGE_SIZE_MAX_BYTES:
-        raise LocalProtocolError(f"{type(message).__name__} has {len(data)} bytes, over {MESSAGE_SIZE_MAX_BYTES}")
-    return data
+    return _encode(message, size_max_bytes=MESSAGE_SIZE_MAX_BYTES)
+
+
+def encode_large(message: Message) -> bytes:
+    """Return the bytes of ``message`` for TCP, where the largest value fits.
+
+    Raises:
+        LocalProtocolError: They are more than ``LARGE_MESSAGE_SIZE_MAX_BYTES``.
+    """
+    return _encode(message, size_max_bytes=LARGE_MESSAGE_SIZE_MAX_BYTES)
 
 
 def encoded_size(message: Message) -> int:
@@ -47,12 +53,16 @@ def decode(data: bytes) -> Message:
     Raises:
         DecodeError: The bytes are no message of this version.
     """
-    if len(data) > MESSAGE_SIZE_MAX_BYTES:
-        raise DecodeError(f"message of {len(data)} bytes")
-    try:
-        return _decoder.decode(data)
-    except _MALFORMED as error:
-        raise DecodeError(str(error)) from error
+    return _decode(data, size_max_bytes=MESSAGE_SIZE_MAX_BYTES)
+
+
+def decode_large(data: bytes) -> Message:
+    """Return the message in ``data``, which came over TCP.
+
+    Raises:
+        DecodeError: The bytes are no message of this version, or more than ``LARGE_MESSAGE_SIZE_MAX_BYTES``.
+    """
+    return _decode(data, size_max_bytes=LARGE_MESSAGE_SIZE_MAX_BYTES)
 
 
 def encode_evidence(evidence: Evidence) -> bytes:
@@ -71,5 +81,21 @@ def decode_evidence(data: bytes) -> Evidence:
         raise DecodeError("unknown kind of evidence")
     try:
         return decoder.decode(data[1:])
+    except _MALFORMED as error:
+        raise DecodeError(str(error)) from error
+
+
+def _encode(message: Message, *, size_max_bytes: int) -> bytes:
+    data = _encoder.encode(message)
+    if len(data) > size_max_bytes:
+        raise LocalProtocolError(f"{type(message).__name__} has {len(data)} bytes, over {size_max_bytes}")
+    return data
+
+
+def _decode(data: bytes, *, size_max_bytes: int) -> Message:
+    if len(data) > size_max_bytes:
+        raise DecodeError(f"message of {len(data)} bytes")
+    try:
+        return _decoder.decode(data)
     except _MALFORMED as error:
         raise DecodeError(str(error)) from error

@@ -38,6 +38,9 @@ KEY_SIZE_MAX_BYTES: Final = 512
 VALUE_SIZE_MAX_BYTES: Final = 2**20
 """Largest value of a register, 1 MiB; larger things are files."""
 
+LARGE_MESSAGE_SIZE_MAX_BYTES: Final = VALUE_SIZE_MAX_BYTES + 16 * 1024
+"""Encoded message that travels over TCP: the largest value, its key, and what surrounds them."""
+
 HOLDERS_MAX: Final = 32
 """Largest ``k``."""
 
