@@ -8,10 +8,11 @@ import msgspec
 
 from protocol.errors import DecodeError, LocalProtocolError
 from protocol.limits import LARGE_MESSAGE_SIZE_MAX_BYTES, MESSAGE_SIZE_MAX_BYTES
-from protocol.messages import CONTROL_MESSAGES, DHT_MESSAGES, Message
+from protocol.messages import CONTROL_MESSAGES, DHT_MESSAGES, SERVICE_MESSAGES, Message
 from protocol.statements import Accusation, Descriptor, Evidence, Leave
 
-_message_types: Any = reduce(or_, CONTROL_MESSAGES + DHT_MESSAGES)  # a union that the decoder takes at run time
+# A union that the decoder takes at run time; no type checker can follow it.
+_message_types: Any = reduce(or_, CONTROL_MESSAGES + DHT_MESSAGES + SERVICE_MESSAGES)
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[Message]] = msgspec.msgpack.Decoder(_message_types)
 

@@ -291,5 +291,21 @@ class Refusal(Reply, frozen=True, kw_only=True, tag=33):
     reason: Annotated[str, msgspec.Meta(max_length=200)]
 
 
+# Between peers on behalf of their users (tags 64 and up)
+
+
+class HandoverWish(Request, frozen=True, kw_only=True, tag=64):
+    """A person asked some peer for another leader; that peer asks the leader."""
+
+    successor: Bytes32 | None = None
+
+
+class Accepted(Reply, frozen=True, kw_only=True, tag=65):
+    """The wish was taken up; its outcome shows elsewhere."""
+
+
+SERVICE_MESSAGES: Final[tuple[type[Message], ...]] = (HandoverWish, Accepted)
+"""Requests and replies that serve people's wishes."""
+
 DHT_MESSAGES: Final[tuple[type[Message], ...]] = (ReplyTooLarge, Refusal)
 """Requests and replies between the DHTs of two peers."""

@@ -1,0 +1,48 @@
+"""The membership as the DHT and the API see it: a view of the core's table, never a copy that can go stale."""
+
+from collections.abc import Sequence
+
+from protocol.core import Core
+from protocol.ids import PeerId
+from protocol.statements import Descriptor
+
+
+class MembershipView:
+    """Implements ``node.ports.Members`` on the core's table; told of changes by ``changed``."""
+
+    def __init__(self, core: Core) -> None:
+        self._table = core.membership.table
+        self._local = core.descriptor.peer_id
+        self._revision = 0
+        self._living: tuple[Descriptor, ...] | None = None
+
+    @property
+    def local(self) -> PeerId:
+        """Id of this peer."""
+        return self._local
+
+    @property
+    def revision(self) -> int:
+        """Rises whenever ``living`` changes."""
+        return self._revision
+
+    def changed(self) -> None:
+        """Forget what was computed from the table: a member came, went or moved."""
+        self._revision += 1
+        self._living = None
+
+    def living(self) -> Sequence[Descriptor]:
+        """Return alive and suspect members, the local peer included, ascending by id."""
+        if self._living is None:
+            self._living = tuple(member.descriptor for member in self._table if member.is_living)
+        return self._living
+
+    def find(self, peer_id: PeerId) -> Descriptor | None:
+        """Return what is known of a member in any state, or None."""
+        member = self._table.find(peer_id)
+        return member.descriptor if member is not None else None
+
+    def is_suspect(self, peer_id: PeerId) -> bool:
+        """Return whether a member is accused just now."""
+        member = self._table.find(peer_id)
+        return member is not None and member.state == "suspect"
