@@ -94,10 +94,19 @@ class RecordStore(Protocol):
         """Return place and stamp of every stored record, ascending by place."""
 
     def scan(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[Record]:
-        """Return up to ``limit`` records whose key starts with ``prefix`` and sorts after ``after``, by key."""
+        """Return records whose key starts with ``prefix`` and sorts after ``after`` (code points), by key.
 
-    def changed_since(self, stamp: int, *, limit: int = 1000) -> Sequence[StoredRecord]:
-        """Return up to ``limit`` records with a stamp above ``stamp``, ascending by stamp."""
+        At most ``limit`` records and some 8 MiB of values at a time: only an empty answer means the end.
+        Tombstones and expired records are included; records without a key are not.
+        """
+
+    def changed_since(self, stamp: int, *, after: Digest | None = None, limit: int = 1000) -> Sequence[StoredRecord]:
+        """Return records with a stamp above ``stamp``, ascending by stamp, then place.
+
+        Several records may share a stamp, so a page continues behind the last record's stamp *and* place: with
+        ``after`` the records of exactly ``stamp`` whose place sorts behind it come first. At most ``limit``
+        records and some 8 MiB of values at a time: only an empty answer means the end.
+        """
 
     def usage(self, author_key: bytes) -> tuple[int, int]:
         """Return how many records, and how many bytes of values, one writer has here."""

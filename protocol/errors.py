@@ -6,6 +6,7 @@
     ├── LocalProtocolError    we misused an interface: fix the caller
     └── EnvironmentFault      disk, network or configuration: say what to do next
         ├── StoreError        something on disk cannot be read or written
+        │   └── DiskFull      there is no space left; the same works again once there is
         ├── ConfigError       an option or a file has a value that cannot work
         └── JoinError         the network cannot be reached or does not admit us
 
@@ -40,6 +41,10 @@ class EnvironmentFault(PairError):
 
 class StoreError(EnvironmentFault):
     """Something on disk cannot be read or written."""
+
+
+class DiskFull(StoreError):
+    """There is no space left; nothing was stored, and the same works again once there is space."""
 
 
 class ConfigError(EnvironmentFault):

@@ -1,6 +1,6 @@
 """Records: what the DHT keeps, and which of two wins.
 
-A register's versions are totally ordered by (stamp, writer, value hash), so holders that saw the same versions
+A register's versions are totally ordered by (stamp, writer, content hash), so holders that saw the same versions
 in any order keep the same one. Stamps are hybrid logical clocks (Kulkarni et al. 2014) of network time: 48
 bits of milliseconds, 16 bits of counter.
 """
@@ -52,7 +52,9 @@ class Record(Statement, frozen=True, kw_only=True):
     @property
     def order(self) -> tuple[int, bytes, bytes]:
         """Sort key of the total order; the greatest version wins."""
-        return (self.stamp, self.author_key, hashlib.sha256(self.value).digest())
+        # Kind and expiry belong to it: two versions that differ only there must not both win, each where it came first.
+        content = self.kind.encode() + self.expires_ms.to_bytes(8, "big") + self.value
+        return (self.stamp, self.author_key, hashlib.sha256(content).digest())
 
     @property
     def version(self) -> str:
