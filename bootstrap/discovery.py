@@ -198,6 +198,8 @@ class ZeroconfDiscovery:
         from zeroconf import IPVersion
         from zeroconf.asyncio import AsyncServiceBrowser, AsyncZeroconf
 
+        # It logs whole tracebacks when an interface goes away, which it survives.
+        logging.getLogger("zeroconf").setLevel(logging.ERROR)
         interfaces = _interfaces(self._bind)
         _check_multicast(interfaces)
         self._own_addresses = frozenset(Address(host, self._port) for host in interfaces)

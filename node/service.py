@@ -1,6 +1,6 @@
 """What a peer does for its users: the API calls this, and the peer implements it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,11 +61,8 @@ class PeerService(Protocol):
 
     async def keys(self, prefix: str, *, timeout_s: float) -> KeyListing: ...
 
-    def watch(self, prefix: str, *, exact: bool, since: str | None) -> AsyncIterator[WatchedChange]:
+    def watch(self, prefix: str, *, exact: bool, since: str | None) -> AsyncGenerator[WatchedChange, None]:
         """Follow changes of one key (``exact``) or of all below a prefix, until closed (``aclose``)."""
 
-    def events(self) -> AsyncIterator[PeerEvent]:
+    def events(self) -> AsyncGenerator[PeerEvent, None]:
         """Follow members, leader and records, until closed (``aclose``)."""
-
-    async def stop(self) -> None:
-        """Begin an orderly end of this peer."""

@@ -4,13 +4,33 @@
 are RFC 3339 in UTC.
 """
 
-from typing import Literal
+import base64
+import datetime
+from typing import Final, Literal
 
 import msgspec
 
 from protocol.effects import MemberState, Role
 
 Encoding = Literal["utf-8", "base64"]
+
+_LAST_TIME_MS: Final = 253_402_300_799_999
+"""The end of the year 9999, where RFC 3339 ends."""
+
+
+def text_of_value(value: bytes) -> tuple[str, Encoding]:
+    """Return a value as JSON can hold it, and how: as text where it is UTF-8, else as base64."""
+    try:
+        return value.decode(), "utf-8"
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode(), "base64"
+
+
+def text_of_time(time_ms: int) -> str:
+    """Return milliseconds since 1970 as RFC 3339 in UTC; what lies beyond the year 9999 is cut to its end."""
+    seconds, milliseconds = divmod(min(time_ms, _LAST_TIME_MS), 1000)
+    moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,11 +162,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A problem document (RFC 9457); ``next_step`` and ``exit`` are ours."""
+    """A problem document (RFC 9457); ``next_step``, ``current_version`` and ``exit`` are ours."""
 
     type: str
+    """One of ``node.errors.PROBLEM_TYPES``, bare: a relative URI reference that nobody needs to resolve."""
+
     title: str
     status: int
     detail: str
     next_step: str = ""
+    current_version: str | None = None
+    """The stored version, with ``version-mismatch``."""
+
     exit: int | None = None

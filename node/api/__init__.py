@@ -1,0 +1,6 @@
+"""The HTTP API of a peer (DESIGN section 9): ``node.api.server.ApiServer`` serves a ``node.service.PeerService``.
+
+A request passes, in this order: the caps and deadlines of its connection (``connection``), the Host, Origin and
+encoding checks (``guards``), the table of routes (``routes``), the token (``tokens``), a slot, its handler
+(``routes_*``). Whatever ends it early becomes a problem document (``problems``).
+"""

@@ -1,0 +1,22 @@
+"""What handlers share."""
+
+from dataclasses import dataclass
+
+from node.api.event_stream import StreamHost
+from node.api.limits import ApiLimits
+from node.api.metrics import ApiMetrics
+from node.api.writes import OwnedWrites
+from node.service import PeerService
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """The peer behind the API, and the API's own parts."""
+
+    service: PeerService
+    writes: OwnedWrites
+    streams: StreamHost
+    metrics: ApiMetrics
+    limits: ApiLimits
+    openapi: bytes
+    """The OpenAPI document, as JSON."""

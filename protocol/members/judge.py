@@ -1,0 +1,246 @@
+"""From evidence to states: the only place where the state of another member changes.
+
+Each member's state follows from what is known about its newest descriptor, ordered by boot first and then by
+incarnation:
+
+    left      its own signed leave of this descriptor or a later one
+    failed    two distinct accusers were refused, or this peer condemned it: its time to refute ran out, or a
+              lone observer was refused three times
+    suspect   somebody accuses it, or it is only remembered from an earlier run
+    alive     nothing of this
+
+An accusation counts against exactly the boot and incarnation that it names. One about an older descriptor is
+refuted; one about a descriptor that nobody has shown yet cannot be told from an invention. Any order of the
+same evidence by living accusers, each piece seen again after the last descriptor (anti-entropy does that), ends
+in the same state.
+"""
+
+import enum
+
+from protocol import limits
+from protocol.codec import encode_evidence
+from protocol.effects import MemberState
+from protocol.ids import PeerId
+from protocol.members.local import Kind, LocalPeer
+from protocol.members.news import News
+from protocol.members.suspicion import Suspicions
+from protocol.members.table import Member, MemberTable
+from protocol.statements import Accusation, Descriptor, Evidence, Leave
+
+NEWCOMER_S = 1.0
+"""A member accused within this time of being learned was, as far as we know, never alive: it may defend itself
+for the shortest time only, and its accusers may be dead by now."""
+
+REFUSALS_FOR_VERDICT = 2
+"""Distinct refused accusers that make a verdict at once."""
+
+
+class Admission(enum.Enum):
+    """What a piece of evidence did."""
+
+    NEWS = "news"
+    """It changed what we know, and is on its way to the others."""
+
+    KNOWN = "known"
+    """It said nothing new: known, refuted, or about nobody we know."""
+
+    DISPUTED = "disputed"
+    """An accusation of a living member by one that is dead here: does not count, but the accused should know."""
+
+    FORGED = "forged"
+    """Its signature does not hold."""
+
+    NO_ROOM = "no room"
+    """The table is full."""
+
+
+def order_of(statement: Descriptor | Accusation | Leave) -> tuple[int, int]:
+    """Return what decides which of two statements about a peer is newer: boot first, then incarnation."""
+    return (statement.boot, statement.incarnation)
+
+
+def state_of(member: Member) -> MemberState:
+    """Return the state that follows from what is known of ``member``."""
+    if member.leave is not None:
+        return "left"
+    if member.is_condemned or member.refused_count >= REFUSALS_FOR_VERDICT:
+        return "failed"
+    if member.accusations or member.is_remembered:
+        return "suspect"
+    return "alive"
+
+
+class Judge:
+    """Admits evidence about other peers and keeps table, suspicions and news in step."""
+
+    def __init__(self, *, local: LocalPeer, table: MemberTable, news: News, suspicions: Suspicions) -> None:
+        self._local = local
+        self._table = table
+        self._news = news
+        self._suspicions = suspicions
+
+    def admit(self, evidence: Evidence, *, now: float) -> Admission:
+        """Weigh evidence about another peer; its signature is checked before it has any effect."""
+        if isinstance(evidence, Descriptor):
+            return self._admit_descriptor(evidence, now=now)
+        if isinstance(evidence, Accusation):
+            return self._admit_accusation(evidence, now=now)
+        return self._admit_leave(evidence, now=now)
+
+    def remember(self, descriptor: Descriptor, *, now: float) -> None:
+        """Enter a peer from an earlier run: a suspect until somebody vouches for it."""
+        if self._table.find(descriptor.peer_id) is not None or len(self._table) >= limits.MEMBERS_MAX:
+            return
+        if self._local.is_authentic(descriptor):
+            self._table.insert(descriptor, "suspect", now=now).is_remembered = True
+
+    def heard(self, member: Member, *, now: float) -> None:
+        """Count an authentic message of this boot of ``member``: one that was only remembered is back."""
+        member.is_met = True
+        member.heard_at = now
+        if member.is_remembered:
+            self._vouch(member, now=now)
+
+    def accuse(self, member: Member, kind: Kind, *, now: float, is_news: bool = True) -> bool:
+        """Sign an accusation of a living member; return whether it adds anything to those that stand."""
+        own = member.accusations.get(self._local.peer_id)
+        if not member.is_living or (own is not None and own.kind in (kind, "refused")):
+            return False
+        accusation = self._local.accuse(member.descriptor, kind)
+        if not self._keep(member, accusation):
+            return False
+        if is_news:
+            self._news.add(accusation)
+        self._recompute(member, now=now)
+        return True
+
+    def publish_own(self, member: Member) -> None:
+        """Let the others hear of an accusation that was made with ``is_news`` false."""
+        own = member.accusations.get(self._local.peer_id)
+        if own is not None:
+            self._news.add(own)
+
+    def withdraw_own(self, member: Member, *, now: float) -> None:
+        """Take back an own accusation that nobody heard yet."""
+        if member.accusations.pop(self._local.peer_id, None) is not None:
+            self._recompute(member, now=now)
+
+    def condemn(self, member: Member, *, now: float) -> None:
+        """Declare an accused member failed by the own clock."""
+        assert member.accusations, "nobody is condemned without evidence"
+        member.is_condemned = True
+        self._recompute(member, now=now)
+
+    def give_up(self, member: Member, *, now: float) -> None:
+        """Declare a member failed that was only remembered and that nobody vouched for in time."""
+        if not member.accusations:
+            self.accuse(member, "silent", now=now)
+        member.is_remembered = False
+        self.condemn(member, now=now)
+
+    def _admit_descriptor(self, descriptor: Descriptor, *, now: float) -> Admission:
+        member = self._table.find(descriptor.peer_id)
+        if member is None:
+            if len(self._table.living) >= limits.MEMBERS_MAX:
+                return Admission.NO_ROOM
+            if not self._local.is_authentic(descriptor):
+                return Admission.FORGED
+            self._table.insert(descriptor, "alive", now=now)
+            self._news.add(descriptor)
+            return Admission.NEWS
+        order, known_order = order_of(descriptor), order_of(member.descriptor)
+        # Two descriptors of one order can only come from one key used twice; all tables keep the same one.
+        if order < known_order or (order == known_order and encode_evidence(descriptor) <= member.encoded):
+            if descriptor == member.descriptor and member.is_remembered:
+                self._vouch(member, now=now)
+            return Admission.KNOWN
+        if not self._local.is_authentic(descriptor):
+            return Admission.FORGED
+        self._replace(member, descriptor, now=now)
+        self._news.add(descriptor)
+        return Admission.NEWS
+
+    def _admit_accusation(self, accusation: Accusation, *, now: float) -> Admission:
+        accuser_id = accusation.author
+        member = self._table.find(PeerId(accusation.accused))
+        accuser = self._table.find(accuser_id)
+        # Echoes of own accusations add nothing: those of this boot are kept, an earlier boot's are not ours.
+        if member is None or accuser is None or accuser_id in (member.peer_id, self._local.peer_id):
+            return Admission.KNOWN
+        if not member.is_living or order_of(accusation) != order_of(member.descriptor):
+            return Admission.KNOWN
+        known = member.accusations.get(accuser_id)
+        if known is not None and known.kind in (accusation.kind, "refused"):
+            return Admission.KNOWN
+        if not self._local.is_authentic(accusation):
+            return Admission.FORGED
+        if not accuser.is_living and not self._is_newcomer(member, now=now):
+            return Admission.DISPUTED
+        if not self._keep(member, accusation):
+            return Admission.KNOWN
+        self._news.add(accusation)
+        self._recompute(member, now=now)
+        return Admission.NEWS
+
+    def _admit_leave(self, leave: Leave, *, now: float) -> Admission:
+        member = self._table.find(leave.author)
+        if member is None or order_of(leave) < order_of(member.descriptor):
+            return Admission.KNOWN
+        if member.leave is not None and order_of(leave) <= order_of(member.leave):
+            return Admission.KNOWN
+        if not self._local.is_authentic(leave):
+            return Admission.FORGED
+        member.leave = leave
+        member.accusations.clear()
+        member.is_condemned = False
+        self._news.forget_accusations(member.peer_id)
+        self._news.add(leave)
+        self._recompute(member, now=now)
+        return Admission.NEWS
+
+    def _keep(self, member: Member, accusation: Accusation) -> bool:
+        """Keep the weightiest accusations: refused before silent, then by accuser; return whether this is one."""
+        ranked = sorted(
+            [*(kept for kept in member.accusations.values() if kept.author != accusation.author), accusation],
+            key=lambda kept: (kept.kind != "refused", kept.author),
+        )[: limits.ACCUSATIONS_PER_MEMBER_MAX]
+        if accusation not in ranked:
+            return False
+        member.accusations = {kept.author: kept for kept in ranked}
+        return True
+
+    def _replace(self, member: Member, descriptor: Descriptor, *, now: float) -> None:
+        """Take a newer description: what was said against the older one is void."""
+        is_new_boot = descriptor.boot != member.descriptor.boot
+        if order_of(descriptor) > order_of(member.descriptor):
+            member.accusations.clear()
+            member.is_condemned = False
+            self._news.forget_accusations(member.peer_id)
+            self._suspicions.stop(member.peer_id)
+            if member.leave is not None and order_of(member.leave) < order_of(descriptor):
+                member.leave = None
+        if is_new_boot:
+            member.is_met = False
+            member.learned_at = now
+            member.rtt_s = None
+        member.is_remembered = False
+        self._table.describe(member, descriptor)
+        self._recompute(member, now=now)
+
+    def _vouch(self, member: Member, *, now: float) -> None:
+        member.is_remembered = False
+        self._recompute(member, now=now)
+
+    def _recompute(self, member: Member, *, now: float) -> None:
+        state = state_of(member)
+        self._table.move(member, state, now=now)
+        if state != "suspect" or not member.accusations:
+            self._suspicions.stop(member.peer_id)
+            return
+        accusers = len(member.accusations)
+        if self._is_newcomer(member, now=now):
+            accusers = max(accusers, self._local.config.suspicion_confirmations)
+        self._suspicions.accused(member.peer_id, accusers=accusers, members=len(self._table.living), now=now)
+
+    def _is_newcomer(self, member: Member, *, now: float) -> bool:
+        return not member.is_met and now - member.learned_at < NEWCOMER_S

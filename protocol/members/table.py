@@ -1,0 +1,210 @@
+"""The member table: what is known of each peer, in id order, the local peer included.
+
+The table keeps facts and remembers what changed; ``judge`` alone decides which facts hold.
+"""
+
+import bisect
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from protocol.codec import encode_evidence
+from protocol.effects import MemberChanged, MemberState
+from protocol.ids import PeerId, ShortId, short_id_of
+from protocol.limits import COUNCIL_SIZE_MAX
+from protocol.statements import Accusation, Descriptor, Leave
+
+LIVING_STATES: tuple[MemberState, ...] = ("alive", "suspect")
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One peer as this one knows it. Times are in the core's time; only ``judge`` and ``table`` write states."""
+
+    peer_id: PeerId
+    descriptor: Descriptor
+    encoded: bytes
+    """``descriptor`` as evidence, ready to be sent."""
+
+    state: MemberState
+    since: float
+    """When ``state`` began."""
+
+    learned_at: float
+    """When this boot of the peer was first heard of."""
+
+    accusations: dict[PeerId, Accusation] = field(default_factory=dict)
+    """The accusations that stand against exactly this descriptor, by accuser."""
+
+    leave: Leave | None = None
+    is_condemned: bool = False
+    """Failed by this peer's own clock: the suspicion ran out, or a lone observer was refused three times."""
+
+    is_remembered: bool = False
+    """Known from an earlier run only: a suspect until somebody vouches for it or the grace ends."""
+
+    is_met: bool = False
+    """Whether this boot ever sent us anything."""
+
+    heard_at: float = -math.inf
+    """When this boot last sent us anything."""
+
+    prompted_at: float = -math.inf
+    """When we last showed it the accusations against it."""
+
+    rtt_s: float | None = None
+    """Smoothed round-trip time of its acks; None before the first."""
+
+    @property
+    def is_living(self) -> bool:
+        """Alive or suspect."""
+        return self.state in LIVING_STATES
+
+    @property
+    def refused_count(self) -> int:
+        """How many distinct accusers say that its address refuses connections."""
+        return sum(accusation.kind == "refused" for accusation in self.accusations.values())
+
+    @property
+    def encoded_accusations(self) -> list[bytes]:
+        """The standing accusations as evidence, ready to be sent."""
+        return [encode_evidence(accusation) for accusation in self.accusations.values()]
+
+    @property
+    def encoded_evidence(self) -> list[bytes]:
+        """All that proves the state of this member, the descriptor first."""
+        leave = [encode_evidence(self.leave)] if self.leave else []
+        return [self.encoded, *leave, *self.encoded_accusations]
+
+
+class MemberTable:
+    """All known peers; iteration is in ascending id order.
+
+    Invariants:
+        1. ``_ids`` is sorted and names exactly the keys of ``_members``; ``_by_short`` names them as well.
+        2. The local peer is in the table, alive.
+    """
+
+    def __init__(self, descriptor: Descriptor, *, now: float) -> None:
+        self.local_id = descriptor.peer_id
+        self.version = 0
+        """Rises with each change of a member's state or descriptor."""
+        self._members: dict[PeerId, Member] = {}
+        self._ids: list[PeerId] = []
+        self._by_short: dict[ShortId, PeerId] = {}
+        self._before: dict[PeerId, tuple[Descriptor, MemberState | None]] = {}
+        self._living: tuple[PeerId, ...] = ()
+        self._living_version = -1
+        self.insert(descriptor, "alive", now=now)
+        self._before.clear()
+
+    def __iter__(self) -> Iterator[Member]:
+        return (self._members[peer_id] for peer_id in self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def find(self, peer_id: PeerId) -> Member | None:
+        """Return the member called ``peer_id``, if it is known."""
+        return self._members.get(peer_id)
+
+    def by_short_id(self, short_id: ShortId) -> Member | None:
+        """Return the member whose id starts with ``short_id``, if it is known."""
+        peer_id = self._by_short.get(short_id)
+        return None if peer_id is None else self._members[peer_id]
+
+    @property
+    def local(self) -> Member:
+        """The local peer."""
+        return self._members[self.local_id]
+
+    @property
+    def living(self) -> tuple[PeerId, ...]:
+        """Ids of all alive and suspect members, the local peer included, ascending."""
+        if self._living_version != self.version:
+            self._living = tuple(member.peer_id for member in self if member.is_living)
+            self._living_version = self.version
+        return self._living
+
+    @property
+    def council(self) -> tuple[PeerId, ...]:
+        """The lowest living ids, at most ``COUNCIL_SIZE_MAX``, ascending."""
+        return self.living[:COUNCIL_SIZE_MAX]
+
+    def living_others(self) -> list[Member]:
+        """Return all alive and suspect members but the local one, in id order."""
+        return [self._members[peer_id] for peer_id in self.living if peer_id != self.local_id]
+
+    def successors_of(self, peer_id: PeerId, count: int) -> tuple[PeerId, ...]:
+        """Return the next ``count`` living ids after ``peer_id`` in the ring, nearest first, without itself."""
+        return self._neighbours(peer_id, count, step=1)
+
+    def predecessors_of(self, peer_id: PeerId, count: int) -> tuple[PeerId, ...]:
+        """Return the ``count`` living ids before ``peer_id`` in the ring, nearest first, without itself."""
+        return self._neighbours(peer_id, count, step=-1)
+
+    def insert(self, descriptor: Descriptor, state: MemberState, *, now: float) -> Member:
+        """Add a peer that is not in the table and return its row."""
+        peer_id = descriptor.peer_id
+        assert peer_id not in self._members, "insert is for unknown peers"
+        member = Member(
+            peer_id=peer_id,
+            descriptor=descriptor,
+            encoded=encode_evidence(descriptor),
+            state=state,
+            since=now,
+            learned_at=now,
+        )
+        self._members[peer_id] = member
+        self._by_short[short_id_of(peer_id)] = peer_id
+        bisect.insort(self._ids, peer_id)
+        self._before.setdefault(peer_id, (descriptor, None))
+        self.version += 1
+        return member
+
+    def remove(self, member: Member) -> None:
+        """Forget a peer; nobody is told."""
+        assert member.peer_id != self.local_id, "a peer never forgets itself"
+        del self._members[member.peer_id]
+        del self._by_short[short_id_of(member.peer_id)]
+        del self._ids[bisect.bisect_left(self._ids, member.peer_id)]
+        self._before.pop(member.peer_id, None)
+        self.version += 1
+
+    def describe(self, member: Member, descriptor: Descriptor) -> None:
+        """Replace what is known of where a member is."""
+        self._before.setdefault(member.peer_id, (member.descriptor, member.state))
+        member.descriptor = descriptor
+        member.encoded = encode_evidence(descriptor)
+        self.version += 1
+
+    def move(self, member: Member, state: MemberState, *, now: float) -> None:
+        """Put a member into ``state``; does nothing when it is there."""
+        if member.state == state:
+            return
+        self._before.setdefault(member.peer_id, (member.descriptor, member.state))
+        member.state = state
+        member.since = now
+        self.version += 1
+
+    def take_changes(self) -> list[MemberChanged]:
+        """Return what changed since the last call, one event per member, in the order of first change."""
+        changes = []
+        for peer_id, (descriptor, previous) in self._before.items():
+            member = self._members[peer_id]
+            if previous is None or (descriptor, previous) != (member.descriptor, member.state):
+                changes.append(MemberChanged(descriptor=member.descriptor, state=member.state, previous=previous))
+        self._before.clear()
+        return changes
+
+    def check_invariants(self) -> None:
+        """Assert the invariants of the class."""
+        assert self._ids == sorted(self._members), "ids are sorted and complete"
+        assert [self._by_short[short_id_of(peer_id)] for peer_id in self._ids] == self._ids, "short ids resolve"
+        assert len(self._by_short) == len(self._ids), "no short id is left over"
+        assert self.local.state == "alive", "the local peer is alive"
+
+    def _neighbours(self, peer_id: PeerId, count: int, *, step: int) -> tuple[PeerId, ...]:
+        ring = [living for living in self.living if living != peer_id]
+        start = bisect.bisect_left(ring, peer_id) - (1 if step < 0 else 0)
+        return tuple(ring[(start + step * offset) % len(ring)] for offset in range(min(count, len(ring))))
