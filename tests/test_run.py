@@ -60,13 +60,26 @@ def run(folder: Path, *arguments: str, cwd: Path | None = None) -> subprocess.Co
     )
 
 
+def run_after(folder: Path, preparation: str) -> subprocess.CompletedProcess[str]:
+    """Run ``run.py ps`` in an interpreter in which ``preparation`` was executed before."""
+    script = str(folder / "run.py")
+    start = f"import runpy, sys; sys.argv = [{script!r}, 'ps']; runpy.run_path({script!r}, run_name='__main__')"
+    return subprocess.run(
+        [sys.executable, "-c", f"{preparation}\n{start}"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
 def installs(folder: Path) -> list[str]:
     calls = folder / ".venv" / "bin" / "calls"
     return [line for line in calls.read_text().splitlines() if "pip install" in line] if calls.exists() else []
 
 
 def test_arguments_output_exit_code_and_folder_are_those_of_pair(clone: Path, tmp_path: Path) -> None:
-    """``python3 run.py ARGUMENTS`` becomes ``pair ARGUMENTS``, from any folder; only its words are on standard output."""
+    """``python3 run.py ARGUMENTS`` becomes ``pair ARGUMENTS``, from any folder; standard output is its own."""
     done = run(clone, "up", "5", "--detach", cwd=tmp_path)
 
     assert done.stdout == f"pair in {tmp_path}: up 5 --detach\n"
@@ -162,10 +175,10 @@ def test_a_damaged_stamp_means_install_again(clone: Path) -> None:
 def test_a_python_without_venv_names_the_package_to_install(clone: Path, missing: str) -> None:
     """Debian splits these modules off."""
     shutil.rmtree(clone / ".venv")
-    hide = f"import importlib.util as u; f = u.find_spec; u.find_spec = lambda n, *a: None if n == {missing!r} else f(n, *a)"
-    start = f"import runpy, sys; sys.argv = ['run.py', 'ps']; runpy.run_path({str(clone / 'run.py')!r}, run_name='__main__')"
+    hide = "import importlib.util as util; find = util.find_spec"
+    hidden = f"util.find_spec = lambda name, *rest: None if name == {missing!r} else find(name, *rest)"
 
-    done = subprocess.run([sys.executable, "-c", f"{hide}\n{start}"], capture_output=True, text=True, check=False)
+    done = run_after(clone, f"{hide}; {hidden}")
 
     assert done.returncode == 1
     assert f"apt install python3.{sys.version_info.minor}-venv" in done.stderr
@@ -174,9 +187,7 @@ def test_a_python_without_venv_names_the_package_to_install(clone: Path, missing
 
 def test_an_older_python_is_told_what_is_needed(clone: Path) -> None:
     """The message comes before anything that an older Python would stumble over."""
-    start = f"import runpy, sys; sys.version_info = (3, 9, 2); runpy.run_path({str(clone / 'run.py')!r}, run_name='__main__')"
-
-    done = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=False)
+    done = run_after(clone, "import sys; sys.version_info = (3, 9, 2)")
 
     assert done.returncode == 1
     assert "needs Python 3.11 or later; this is Python 3.9" in done.stderr
