@@ -46,3 +46,7 @@ class MembershipView:
         """Return whether a member is accused just now."""
         member = self._table.find(peer_id)
         return member is not None and member.state == "suspect"
+
+    def expected_count(self) -> int:
+        """Return how many members have not left: living and failed ones."""
+        return sum(member.state != "left" for member in self._table)

@@ -34,6 +34,9 @@ class Members(Protocol):
     def is_suspect(self, peer_id: PeerId) -> bool:
         """Return whether a member is accused just now: ask it last."""
 
+    def expected_count(self) -> int:
+        """Return how many members have not left: the living ones, the local peer included, and the failed ones."""
+
 
 class Requester(Protocol):
     """Asks other peers. Uses a datagram where request and reply fit one, TCP otherwise."""
@@ -106,6 +109,13 @@ class RecordStore(Protocol):
         Several records may share a stamp, so a page continues behind the last record's stamp *and* place: with
         ``after`` the records of exactly ``stamp`` whose place sorts behind it come first. At most ``limit``
         records and some 8 MiB of values at a time: only an empty answer means the end.
+        """
+
+    def expired(self, network_time_ms: int, *, limit: int = 1000) -> Sequence[StoredRecord]:
+        """Return records, tombstones included, whose ``expires_ms`` is not 0 and at most ``network_time_ms``.
+
+        Ascending by ``expires_ms``, found through an index: asked every few seconds, and nearly always empty. At most
+        ``limit`` records and some 8 MiB of values at a time; the caller removes them and asks again.
         """
 
     def usage(self, author_key: bytes) -> tuple[int, int]:

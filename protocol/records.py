@@ -6,14 +6,14 @@ bits of milliseconds, 16 bits of counter.
 """
 
 import hashlib
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final
 
 import msgspec
 
 from protocol import limits
 from protocol.identity import Verifier
 from protocol.ids import Digest, NetworkId, PeerId, key_digest
-from protocol.statements import Counter, Signature, Statement
+from protocol.statements import Bytes32, Counter, Signature, Statement
 
 STAMP_COUNTER_BITS: Final = 16
 UNSIGNED_WRITER: Final = bytes(32)
@@ -26,15 +26,63 @@ REPLICA_AHEAD_MAX_MS: Final = 86_400_000
 """How far an existing version, moved between holders, may lie in the future of network time."""
 
 
-class Record(Statement, frozen=True, kw_only=True):
-    """One version of one register, signed by its writer."""
+class Head(Statement, frozen=True, kw_only=True):
+    """All of a record but its value: enough to order, to name and to prove a version without moving it."""
 
     domain: ClassVar[bytes] = b"pair/record/1"
 
     key: Annotated[str, msgspec.Meta(max_length=limits.KEY_SIZE_MAX_BYTES)]
+    is_tombstone: bool
+    stamp: Counter
+    expires_ms: Counter
+    value_size: Annotated[int, msgspec.Meta(ge=0, le=limits.VALUE_SIZE_MAX_BYTES)]
+    value_hash: Bytes32
+    """SHA-256 of the value."""
+
+    signature: Signature = b""
+    """The record's own: it covers the hash of the value, not the value."""
+
+    @property
+    def order(self) -> tuple[int, bytes, bytes]:
+        """Sort key of the total order; the greatest version wins."""
+        return (self.stamp, self.author_key, self._fingerprint())
+
+    @property
+    def version(self) -> str:
+        """Opaque text that names this version, the same on every peer."""
+        return f"{self.stamp:016x}-{self._fingerprint().hex()[:16]}"
+
+    def is_expired(self, network_time_ms: int) -> bool:
+        """Return whether the record is gone at ``network_time_ms``."""
+        return self.expires_ms != 0 and self.expires_ms <= network_time_ms
+
+    def is_live(self, network_time_ms: int) -> bool:
+        """Return whether a reader may see the value."""
+        return not self.is_tombstone and not self.is_expired(network_time_ms)
+
+    def is_acceptable(self, verifier: Verifier, network_id: NetworkId, *, open_network: bool) -> bool:
+        """Return whether key size and signature hold; in an open network a stock node's record has neither."""
+        if open_network and self.author_key == UNSIGNED_WRITER:
+            return True
+        return 1 <= len(self.key.encode()) <= limits.KEY_SIZE_MAX_BYTES and self.is_authentic(verifier, network_id)
+
+    def _fingerprint(self) -> bytes:
+        # Kind and expiry belong to it: two versions that differ only there must not both win, each where it came first.
+        about = bytes([self.is_tombstone]) + self.expires_ms.to_bytes(8, "big") + self.value_hash
+        return hashlib.sha256(self.author_key + about).digest()
+
+
+class Record(Statement, frozen=True, kw_only=True):
+    """One version of one register, signed by its writer."""
+
+    domain: ClassVar[bytes] = Head.domain
+
+    key: Annotated[str, msgspec.Meta(max_length=limits.KEY_SIZE_MAX_BYTES)]
     """Empty only for records of stock nodes, which tell no more than the digest."""
 
-    kind: Literal["value", "tombstone"]
+    is_tombstone: bool = False
+    """Whether this version says that the key was deleted; its value is empty then."""
+
     value: Annotated[bytes, msgspec.Meta(max_length=limits.VALUE_SIZE_MAX_BYTES)]
     stamp: Counter
     """Hybrid logical time; see ``stamp_of``."""
@@ -45,6 +93,20 @@ class Record(Statement, frozen=True, kw_only=True):
     signature: Signature = b""
 
     @property
+    def head(self) -> Head:
+        """Everything but the value."""
+        return Head(
+            author_key=self.author_key,
+            key=self.key,
+            is_tombstone=self.is_tombstone,
+            stamp=self.stamp,
+            expires_ms=self.expires_ms,
+            value_size=len(self.value),
+            value_hash=hashlib.sha256(self.value).digest(),
+            signature=self.signature,
+        )
+
+    @property
     def writer(self) -> PeerId:
         """Id of the peer that wrote this version."""
         return self.author
@@ -52,20 +114,16 @@ class Record(Statement, frozen=True, kw_only=True):
     @property
     def order(self) -> tuple[int, bytes, bytes]:
         """Sort key of the total order; the greatest version wins."""
-        # Kind and expiry belong to it: two versions that differ only there must not both win, each where it came first.
-        content = self.kind.encode() + self.expires_ms.to_bytes(8, "big") + self.value
-        return (self.stamp, self.author_key, hashlib.sha256(content).digest())
+        return self.head.order
 
     @property
     def version(self) -> str:
         """Opaque text that names this version, the same on every peer."""
-        fingerprint = hashlib.sha256(self.author_key + self.kind.encode() + self.value).hexdigest()
-        return f"{self.stamp:016x}-{fingerprint[:16]}"
+        return self.head.version
 
-    @property
-    def is_tombstone(self) -> bool:
-        """Whether this version says that the key was deleted."""
-        return self.kind == "tombstone"
+    def signed_bytes(self, network_id: NetworkId) -> bytes:
+        """Return what the signature covers: the head, so that it can be checked without the value."""
+        return self.head.signed_bytes(network_id)
 
     def is_expired(self, network_time_ms: int) -> bool:
         """Return whether the record is gone at ``network_time_ms``."""
@@ -82,11 +140,7 @@ class Record(Statement, frozen=True, kw_only=True):
 
     def is_acceptable(self, verifier: Verifier, network_id: NetworkId, *, open_network: bool) -> bool:
         """Return whether key size and signature hold; in an open network a stock node's record has neither."""
-        if open_network and self.author_key == UNSIGNED_WRITER:
-            return True
-        return bool(self.key) and len(self.key.encode()) <= limits.KEY_SIZE_MAX_BYTES and self.is_authentic(
-            verifier, network_id
-        )
+        return self.head.is_acceptable(verifier, network_id, open_network=open_network)
 
 
 def stamp_of(time_ms: int, counter: int = 0) -> int:
@@ -119,4 +173,6 @@ def newest(left: Record | None, right: Record | None) -> Record | None:
     """Return the version that wins; commutative, associative and idempotent."""
     if left is None or right is None:
         return left or right
+    if left.stamp != right.stamp:
+        return left if left.stamp > right.stamp else right
     return left if left.order >= right.order else right
