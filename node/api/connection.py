@@ -63,7 +63,7 @@ class Connection(web.RequestHandler):
             keepalive_timeout=limits.header_timeout_s,
             lingering_time=limits.lingering_s,
             tcp_keepalive=False,
-            logger=_logger,  # type: ignore[arg-type]
+            logger=_logger,
             access_log=None,  # type: ignore[arg-type]
             max_line_size=LINE_SIZE_MAX_BYTES,
             max_field_size=LINE_SIZE_MAX_BYTES,

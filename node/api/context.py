@@ -1,5 +1,6 @@
 """What handlers share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from node.api.event_stream import StreamHost
@@ -18,5 +19,5 @@ class Context:
     streams: StreamHost
     metrics: ApiMetrics
     limits: ApiLimits
-    openapi: bytes
-    """The OpenAPI document, as JSON."""
+    openapi: Callable[[], bytes]
+    """Makes the OpenAPI document, as JSON: seldom asked for, and too large to keep in every peer."""

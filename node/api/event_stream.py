@@ -1,7 +1,7 @@
 """Server-sent events (WHATWG HTML, section 9.2): bounded in number, alive by heartbeat, ended at shutdown."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Generic, TypeVar
 
 from aiohttp import web
@@ -60,10 +60,10 @@ class StreamHost:
             response = await _begin(request)
             try:
                 while (item := await self._next(request, response, following)) is not None:
-                    await self._write(request, response, encode(item))
+                    await self._send(request, response.write(encode(item)))
             except OperationError as error:
-                await self._write(request, response, sse_event(name="problem", data=problem_body(error)))
-            await response.write_eof()
+                await self._send(request, response.write(sse_event(name="problem", data=problem_body(error))))
+            await self._send(request, response.write_eof())
             return response
         finally:
             self._open -= 1
@@ -81,13 +81,13 @@ class StreamHost:
             if pending.done():
                 return following.take()
             if not self._ending.done():
-                await self._write(request, response, _HEARTBEAT)
+                await self._send(request, response.write(_HEARTBEAT))
         return None
 
-    async def _write(self, request: web.BaseRequest, response: web.StreamResponse, chunk: bytes) -> None:
+    async def _send(self, request: web.BaseRequest, sending: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(self._limits.response_timeout_s):
-                await response.write(chunk)
+                await sending
         except TimeoutError as error:
             if request.transport is not None:
                 request.transport.abort()  # A close would wait for the client to read what is buffered.

@@ -29,19 +29,16 @@ class ApiLimits:
     """Knobs that tests turn down; the defaults are what ships."""
 
     connections_max: int = 256
-    """Open connections in all; caps of a peer together stay below the usual 1,024 descriptors."""
+    """Open connections in all, and so requests at work at once, since a connection serves one after the other.
+
+    The caps of a peer together stay below the usual 1,024 descriptors.
+    """
 
     connections_per_address_max: int = 64
     """Open connections from one address; the loopback is exempt, since all local programs share it."""
 
     streams_max: int = 64
     """Open event streams; each holds a connection for long."""
-
-    requests_max: int = 128
-    """Requests at work at once; further ones wait for a slot."""
-
-    slot_wait_s: float = 5.0
-    """Longest wait for a slot before ``too-many-requests``."""
 
     writes_max: int = 256
     """Writes at work at once, those included whose client has left."""
@@ -67,5 +64,5 @@ class ApiLimits:
     heartbeat_s: float = 15.0
     """Silence on an event stream after which a comment shows that it lives."""
 
-    stop_grace_s: float = 0.7
+    stop_grace_s: float = 0.6
     """Time that requests at work have to end when the server stops."""

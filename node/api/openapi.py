@@ -1,6 +1,8 @@
 """The OpenAPI 3.1 document, made of the table of routes and the structs that the API really sends and takes."""
 
+import re
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +14,7 @@ from node.api.routing import Route
 from node.errors import PROBLEM_TYPES
 from node.shapes import Explain, Problem
 
+_NOT_IN_IDS: Final = re.compile(r"[^a-z0-9]+")
 _REF_TEMPLATE: Final = "#/components/schemas/{name}"
 _ALWAYS_POSSIBLE: Final = ("bad-request", "host-not-allowed", "encoding-refused", "too-many-requests", "internal")
 _NEEDS_TOKEN: Final = ("token-missing", "token-unknown", "level-too-low")
@@ -48,7 +51,7 @@ def openapi_document(routes: Sequence[Route]) -> bytes:
 
 def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": f"{route.method.lower()} {route.path}",
+        "operationId": _NOT_IN_IDS.sub("_", f"{route.method.lower()}{route.path}").strip("_"),
         "summary": route.summary,
         "tags": [route.tag],
         "x-level": route.level,
@@ -63,7 +66,7 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
             }
             for parameter in route.parameters
         ],
-        "responses": {"200": _answer(route, schema_of), **_problem_answers(route)},
+        "responses": {**_problem_answers(route), **_answers(route, schema_of)},
     }
     if route.body is bytes:
         operation["requestBody"] = {"content": {"application/octet-stream": {}}}
@@ -72,9 +75,13 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     return operation
 
 
-def _answer(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
-    content = {} if route.answer is bytes else {"schema": schema_of[str(route.answer)]}
-    return {"description": "Done", "content": {route.media_type: content}}
+def _answers(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
+    schema = {} if route.answer is bytes else {"schema": schema_of[str(route.answer)]}
+    return {
+        str(status): {"description": HTTPStatus(status).phrase}
+        | ({} if status == 304 else {"content": {route.media_type: schema}})
+        for status in route.statuses
+    }
 
 
 def _problem_answers(route: Route) -> dict[str, Any]:

@@ -7,6 +7,18 @@ from urllib.parse import unquote_to_bytes
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
+class QueryError(ValueError):
+    """A query string cannot be read.
+
+    Attributes:
+        parameter: Name of the parameter that is at fault; empty when it is none in particular.
+    """
+
+    def __init__(self, text: str, *, parameter: str = "") -> None:
+        super().__init__(text)
+        self.parameter = parameter
+
+
 def decode_component(text: str) -> str:
     """Return the text that a path segment or one half of a query parameter stands for.
 
@@ -30,17 +42,21 @@ def parse_query(query: str, *, parameters_max: int) -> dict[str, str]:
     """Return the parameters of a query string; ``+`` means a space, as forms and all URL libraries encode it.
 
     Raises:
-        ValueError: A parameter is malformed or repeated, or there are too many.
+        QueryError: A parameter is malformed or repeated, or there are too many.
     """
     parameters: dict[str, str] = {}
-    for pair in query.split("&", parameters_max):
-        if not pair:
-            continue
-        raw_name, _, raw_value = pair.replace("+", " ").partition("=")
-        name, value = decode_component(raw_name), decode_component(raw_value)
+    pairs = query.replace("+", " ").split("&")
+    if len(pairs) > parameters_max:
+        raise QueryError(f"more than {parameters_max} parameters")
+    for pair in filter(None, pairs):
+        raw_name, _, raw_value = pair.partition("=")
+        name = raw_name
+        try:
+            name = decode_component(raw_name)
+            value = decode_component(raw_value)
+        except ValueError as error:
+            raise QueryError(str(error), parameter=name) from error
         if name in parameters:
-            raise ValueError(f"the parameter {name!r} is given twice")
+            raise QueryError(f"the parameter {name!r} is given twice", parameter=name)
         parameters[name] = value
-    if len(parameters) > parameters_max:
-        raise ValueError(f"more than {parameters_max} parameters")
     return parameters

@@ -1,6 +1,6 @@
 """The table of routes: what there is, who may use it, and what its documentation says (DESIGN section 9)."""
 
-from typing import Final
+from typing import Any, Final
 
 from node.api import routes_kv, routes_pages, routes_state, routes_streams
 from node.api.event_stream import EVENT_STREAM_MEDIA_TYPE
@@ -19,7 +19,10 @@ _CONSISTENCY: Final = Parameter(
     name="consistency", place="query", summary="`quorum`: ask a majority of the holders; fresh even during faults."
 )
 _TIMEOUT: Final = Parameter(
-    name="Pair-Timeout", place="header", summary="Seconds that the peer may take, up to 60; 10 by default.", schema="number"
+    name="Pair-Timeout",
+    place="header",
+    summary="Seconds that the peer may take, up to 60; 10 by default.",
+    schema="number",
 )
 _EXPLAIN: Final = Parameter(
     name="Pair-Explain", place="header", summary="`1`: the response says in `Pair-Explain` who was asked and answered."
@@ -55,6 +58,7 @@ _STATE_ROUTES: Final = (
         handler=routes_state.health,
         summary="Whether the peer has joined; status 503 until then.",
         answer=Health,
+        statuses=(200, 503),
     ),
     Route(
         method="GET",
@@ -107,7 +111,7 @@ _KV_ROUTES: Final = (
         path="/v1/kv",
         level="read",
         handler=routes_kv.get_or_list,
-        summary="List the keys below a prefix (`Pair-Complete` says whether every member answered), or with `key` read it.",
+        summary="List the keys below a prefix (`Pair-Complete`: whether every member answered), or read one `key`.",
         parameters=(_PREFIX, _KEY_IN_QUERY, _CONSISTENCY, _IF_CHANGED, _TIMEOUT, _EXPLAIN),
         answer=list[KeyEntry],
         problems=_READ_PROBLEMS,
@@ -141,6 +145,7 @@ _KV_ROUTES: Final = (
         summary="Read a key: the exact bytes, with the version as `ETag`, `Pair-Writer` and `Pair-Expires`.",
         parameters=(_KEY_IN_PATH, _CONSISTENCY, _IF_CHANGED, _TIMEOUT, _EXPLAIN),
         media_type=routes_kv.VALUE_MEDIA_TYPE,
+        statuses=(200, 304),
         problems=_READ_PROBLEMS,
     ),
     Route(
@@ -209,7 +214,7 @@ _PAGE_ROUTES: Final = (
         level="none",
         handler=routes_pages.openapi,
         summary="This document.",
-        answer=dict[str, object],
+        answer=dict[str, Any],
     ),
     _page("/", "home.html", routes_pages.HTML_MEDIA_TYPE, "What this is."),
     _page("/docs", "docs.html", routes_pages.HTML_MEDIA_TYPE, "This document as a page; works offline."),

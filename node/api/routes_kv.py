@@ -72,7 +72,9 @@ async def delete(context: Context, call: Call) -> web.StreamResponse:
 async def _get(context: Context, call: Call, key: str, parameters: dict[str, str]) -> web.StreamResponse:
     consistency = parameters.get("consistency", "")
     if consistency not in _CONSISTENCIES:
-        raise OperationError("bad-request", f"unknown consistency {consistency!r}", next_step="leave it out or say quorum")
+        raise OperationError(
+            "bad-request", f"unknown consistency {consistency!r}", next_step="leave it out or say quorum"
+        )
     timeout_s = call.timeout_s
     found = await _in_time(
         context.service.get(key, quorum=consistency == "quorum", timeout_s=timeout_s), timeout_s=timeout_s
@@ -146,7 +148,7 @@ def _condition(call: Call) -> str | None:
         raise OperationError("bad-request", "If-None-Match on a write can only be *", next_step="see If-Match")
     version = match[1:-1]
     if none_match is not None or match != f'"{version}"' or '"' in version or version in ("", "none"):
-        raise OperationError("bad-request", f"If-Match: {match!r} is not one quoted version", next_step="repeat an ETag")
+        raise OperationError("bad-request", f"If-Match: {match!r} is not one quoted version", next_step="send an ETag")
     return version
 
 

@@ -14,7 +14,7 @@ STYLE_MEDIA_TYPE = "text/css; charset=utf-8"
 
 async def openapi(context: Context, call: Call) -> web.StreamResponse:
     """Return the OpenAPI document."""
-    return page_response(context.openapi, JSON_MEDIA_TYPE)
+    return page_response(context.openapi(), JSON_MEDIA_TYPE)
 
 
 def page(name: str, media_type: str) -> Handler:

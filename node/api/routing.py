@@ -12,13 +12,29 @@ from aiohttp import web
 
 from node.api.context import Context
 from node.api.limits import PARAMETERS_MAX, TIMEOUT_DEFAULT_S, TIMEOUT_MAX_S
-from node.api.percent import parse_query
+from node.api.percent import QueryError, parse_query
 from node.api.tokens import LEVELS, Level
 from node.errors import OperationError
 from protocol.errors import ConfigError
 
 UNMATCHED: Final = "unmatched"
 """Route name, in the metrics, of requests that reach no route."""
+
+_KEY_PARAMETERS: Final = ("key", "prefix")
+
+
+class MethodNotAllowed(OperationError):
+    """The path is known and the method is not.
+
+    Attributes:
+        allowed: Value of the ``Allow`` header.
+    """
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(
+            "method-not-allowed", f"{method[:32]!r} is not allowed here", next_step=f"use {allowed}"
+        )
+        self.allowed = allowed
 
 
 class Call:
@@ -38,23 +54,32 @@ class Call:
         """Return the decoded parameters of the query.
 
         Raises:
-            OperationError: ``bad-request``: one is malformed, repeated or none of ``allowed``.
+            OperationError: ``bad-request``: one is malformed, repeated or none of ``allowed``; ``key-invalid``: a
+                key or prefix cannot be read.
         """
         if not self.query:
             return {}
         try:
             parameters = parse_query(self.query, parameters_max=PARAMETERS_MAX)
-        except ValueError as error:
-            raise OperationError("bad-request", f"query: {error}") from error
+        except QueryError as error:
+            kind = "key-invalid" if error.parameter in _KEY_PARAMETERS else "bad-request"
+            raise OperationError(kind, f"query: {error}", next_step="percent-encode it as UTF-8") from error
         for name in parameters:
             if name not in allowed:
-                known = ", ".join(allowed) or "no parameters"
-                raise OperationError("bad-request", f"unknown parameter {name!r}", next_step=f"this route takes {known}")
+                known = ", ".join(allowed) or "none"
+                raise OperationError("bad-request", f"unknown parameter {name!r}", next_step=f"known are: {known}")
         return parameters
 
     def header(self, name: str) -> str | None:
-        """Return a request header, or None."""
-        return self.request.headers.get(name)
+        """Return a request header, or None.
+
+        Raises:
+            OperationError: ``bad-request``: it is there more than once, and who knows which one was meant.
+        """
+        values = self.request.headers.getall(name, ())
+        if len(values) > 1:
+            raise OperationError("bad-request", f"{len(values)} {name} headers instead of one", next_step="send one")
+        return values[0] if values else None
 
     def seconds(self, name: str, *, maximum_s: float) -> float | None:
         """Return a header that holds a duration in seconds, or None without it.
@@ -62,16 +87,18 @@ class Call:
         Raises:
             OperationError: ``bad-request``: not a number above 0 and up to ``maximum_s``.
         """
-        text = self.request.headers.get(name)
+        text = self.header(name)
         if text is None:
             return None
         try:
-            duration_s = float(text) if text.isascii() else 0.0
+            duration_s = float(text) if text.isascii() and "_" not in text else 0.0
         except ValueError:
             duration_s = 0.0
         if not 0 < duration_s <= maximum_s:  # also false for "nan"
             raise OperationError(
-                "bad-request", f"{name}: {text!r} is no duration", next_step=f"give seconds above 0, up to {maximum_s:g}"
+                "bad-request",
+                f"{name}: {text!r} is no duration",
+                next_step=f"give seconds above 0, up to {maximum_s:g}",
             )
         return duration_s
 
@@ -83,7 +110,7 @@ class Call:
     @property
     def wants_explain(self) -> bool:
         """Whether the answer shall say why (``Pair-Explain: 1``)."""
-        return self.request.headers.get("Pair-Explain") == "1"
+        return self.header("Pair-Explain") == "1"
 
 
 Handler = Callable[[Context, Call], Awaitable[web.StreamResponse]]
@@ -121,11 +148,14 @@ class Route:
     """Type of the successful answer: a struct or list of structs for JSON, ``bytes`` for others."""
 
     media_type: str = "application/json"
+    statuses: tuple[int, ...] = (200,)
+    """HTTP statuses of that answer."""
+
     problems: tuple[str, ...] = ()
     """Types of problems that are particular to this route."""
 
     is_stream: bool = False
-    """Whether the answer lasts: it then takes a stream's place and no slot."""
+    """Whether the answer lasts: it is an event stream."""
 
     @property
     def tag(self) -> str:
@@ -147,11 +177,11 @@ class Router:
         self._tails: dict[str, dict[str, Route]] = {}
         for route in routes:
             if route.level not in LEVELS:
-                raise ConfigError(f"route {route.method} {route.path} declares no level", next_step="report this defect")
+                raise ConfigError(f"route {route.method} {route.path} has no level", next_step="report this defect")
             start, brace, _ = route.path.partition("{")
             methods = (self._tails if brace else self._exact).setdefault(start, {})
             if route.method in methods:
-                raise ConfigError(f"route {route.method} {route.path} is declared twice", next_step="report this defect")
+                raise ConfigError(f"route {route.method} {route.path} is there twice", next_step="report this defect")
             methods[route.method] = route
 
     def match(self, method: str, path: str) -> tuple[Route, str]:
@@ -165,9 +195,7 @@ class Router:
             methods, tail = self._match_tail(path)
         route = methods.get("GET" if method == "HEAD" else method)
         if route is None:
-            raise OperationError(
-                "method-not-allowed", f"{method[:32]!r} is not allowed here", next_step=f"use {allowed_methods(methods)}"
-            )
+            raise MethodNotAllowed(method, ", ".join(sorted(methods) + (["HEAD"] if "GET" in methods else [])))
         return route, tail
 
     def _match_tail(self, path: str) -> tuple[dict[str, Route], str]:
@@ -175,8 +203,3 @@ class Router:
             if path.startswith(start):
                 return methods, path[len(start) :]
         raise OperationError("not-found", "there is no such route", next_step="see /docs for what there is")
-
-
-def allowed_methods(methods: dict[str, Route]) -> str:
-    """Return the value of an ``Allow`` header."""
-    return ", ".join(sorted(methods) + (["HEAD"] if "GET" in methods else []))

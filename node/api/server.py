@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -17,7 +18,7 @@ from node.api.metrics import ApiMetrics
 from node.api.openapi import openapi_document
 from node.api.problems import problem_response
 from node.api.routes import ROUTES
-from node.api.routing import UNMATCHED, Call, Route, Router
+from node.api.routing import UNMATCHED, Call, MethodNotAllowed, Route, Router
 from node.api.tokens import TokenTable
 from node.api.writes import OwnedWrites
 from node.errors import OperationError
@@ -27,6 +28,7 @@ from protocol.errors import ConfigError
 _logger = logging.getLogger(__name__)
 
 _BACKLOG: Final = 128
+_INTERNAL: Final = OperationError("internal", "the peer could not answer this", next_step="see the peer's log")
 
 
 class ApiServer:
@@ -97,14 +99,14 @@ class ApiServer:
                 service=self._service, counters=self._counters, connections=caps, streams=streams
             ),
             limits=self._limits,
-            openapi=openapi_document(self._routes),
+            openapi=functools.partial(openapi_document, self._routes),
         )
         serving = _Serving(context=context, router=self._router, tokens=self._tokens, caps=caps)
         await serving.listen(bind=self._bind, port=self._wanted_port, hosts=self._hosts)
         self._serving = serving
 
     async def stop(self) -> None:
-        """Stop listening, end event streams, let requests at work end for a moment. Idempotent; within 2 s."""
+        """Stop listening, end event streams, let requests at work end for a moment. Idempotent; within a second."""
         serving, self._serving = self._serving, None
         if serving is not None:
             await serving.close()
@@ -118,7 +120,6 @@ class _Serving:
         self._router = router
         self._tokens = tokens
         self._limits = context.limits
-        self._slots = asyncio.Semaphore(self._limits.requests_max)
         self._connections = ConnectionServer(self._answer, caps=caps, limits=self._limits)
         self._guard = Guard(bind="127.0.0.1", port=0, hosts=())
         self._listener: asyncio.Server | None = None
@@ -130,7 +131,7 @@ class _Serving:
             listener = await loop.create_server(
                 self._connections, host=bind, port=port, backlog=_BACKLOG, start_serving=False
             )
-        except OSError as error:
+        except (OSError, UnicodeError, OverflowError) as error:
             raise _listen_error(error, bind, port) from error
         self._listener = listener
         self.port = listener.sockets[0].getsockname()[1]
@@ -143,7 +144,8 @@ class _Serving:
         self._listener.close()
         self._context.streams.end_all()
         self._connections.pre_shutdown()
-        await self._connections.shutdown(timeout=grace_s)
+        # Waits at most twice for what it is given: for requests to end, then for the cancelled ones to do so.
+        await self._connections.shutdown(timeout=grace_s / 2)
         await self._context.writes.close(grace_s=grace_s / 4)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -156,55 +158,36 @@ class _Serving:
                 raise OperationError("bad-request", "a request target has no fragment", next_step="send # as %23")
             route, tail = self._router.match(request.method, path)
             self._tokens.demand(route.level, request.headers.get("Authorization"))
-            response = await self._handle(route, Call(request, tail=tail, query=query))
+            response = await route.handler(self._context, Call(request, tail=tail, query=query))
         except OperationError as error:
             response = _refusal(request, error)
         except ConnectionError:
             raise
         except Exception:
             _logger.exception("a request to %s failed", route.path if route else UNMATCHED)
-            error = OperationError("internal", "the peer could not answer this", next_step="see the peer's log")
-            response = _refusal(request, error)
+            response = _refusal(request, _INTERNAL)
         self._context.metrics.count(
             route=route.path if route else UNMATCHED, method=route.method if route else "-", status=response.status
         )
         return response
 
-    async def _handle(self, route: Route, call: Call) -> web.StreamResponse:
-        if route.is_stream or route.level == "none":
-            return await route.handler(self._context, call)
-        await self._take_slot()
-        try:
-            return await route.handler(self._context, call)
-        finally:
-            self._slots.release()
-
-    async def _take_slot(self) -> None:
-        if not self._slots.locked():
-            await self._slots.acquire()  # Returns at once.
-            return
-        try:
-            async with asyncio.timeout(self._limits.slot_wait_s):
-                await self._slots.acquire()
-        except TimeoutError as error:
-            raise OperationError(
-                "too-many-requests", f"{self._limits.requests_max} requests are at work", next_step="try again"
-            ) from error
-
 
 def _refusal(request: web.BaseRequest, error: OperationError) -> web.StreamResponse:
     if request.writer.output_size > 0:
         raise ConnectionResetError("an answer has begun already") from error
-    return problem_response(error)
+    response = problem_response(error)
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = error.allowed
+    return response
 
 
-def _listen_error(error: OSError, bind: str, port: int) -> ConfigError:
-    if error.errno == errno.EADDRINUSE:
+def _listen_error(error: Exception, bind: str, port: int) -> ConfigError:
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         return ConfigError(
             f"the API port {port} on {bind} is taken by another program",
             next_step="choose another with --api-port, or see `pair ps` for peers that run already",
         )
     return ConfigError(
-        f"the API cannot listen on {bind} port {port}: {error.strerror or error}",
-        next_step="check --api-bind and --api-port",
+        f"the API cannot listen on {bind!r} port {port}: {getattr(error, 'strerror', None) or error}",
+        next_step="give --api-bind an address of this machine, and --api-port a number from 1024 to 65535",
     )
