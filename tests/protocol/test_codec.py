@@ -17,6 +17,8 @@ from protocol.messages import (
     Announce,
     BootNotice,
     CertificateRequest,
+    FindNode,
+    FoundNodes,
     Gossip,
     Handover,
     HandoverWish,
@@ -70,6 +72,8 @@ EXAMPLES: tuple[Message, ...] = (
     Announce(receiver_boot=9, certificate=CERTIFICATE, followers=5),
     CertificateRequest(receiver_boot=9, ballot=BALLOT),
     Handover(receiver_boot=9, release=samples.release(1, 2)),
+    FindNode(receiver_boot=9, request_id=5, target=samples.identity(2).peer_id[:20], count=8),
+    FoundNodes(receiver_boot=9, request_id=5, contacts=(samples.descriptor(1), samples.descriptor(2))),
     HandoverWish(receiver_boot=9, request_id=5, successor=samples.identity(2).peer_id),
     Accepted(receiver_boot=9, request_id=5),
 )
