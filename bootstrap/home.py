@@ -11,7 +11,6 @@ import base64
 import hashlib
 import os
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
@@ -79,7 +78,7 @@ def load_key_file(path: Path) -> "NetworkIdentity":
 
     content = read_private(path)
     if content is None:
-        raise ConfigError(f"there is no network key at {path}", next_step="copy it from a machine that is a member")
+        raise _no_key(path)
     file = _decode(content, NetworkKeyFile, path)
     try:
         network = NetworkIdentity(
@@ -181,6 +180,17 @@ class NetworkFolder:
         self.tokens()
         return network
 
+    def is_open(self) -> bool:
+        """Return whether the network here is an open one, without the cost of loading its keys.
+
+        Raises:
+            ConfigError, StoreError: As ``load``.
+        """
+        content = read_private(self.key_path)
+        if content is None:
+            raise _no_key(self.key_path)
+        return _decode(content, NetworkKeyFile, self.key_path).open
+
     def load(self) -> "NetworkIdentity":
         """Return the network of this folder.
 
@@ -254,6 +264,8 @@ class NetworkFolder:
         Raises:
             StoreError: Something cannot be deleted.
         """
+        import shutil  # only here: it brings the archive formats along
+
         with os_errors(f"delete {self.path}"):
             if self.path.exists():
                 shutil.rmtree(self.path)
@@ -301,6 +313,10 @@ def _decode(content: bytes, kind: type[ContentT], path: Path) -> ContentT:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.MsgspecError, ValueError) as error:
         raise _damaged(path) from error
+
+
+def _no_key(path: Path) -> ConfigError:
+    return ConfigError(f"there is no network key at {path}", next_step="copy it from a machine that is a member")
 
 
 def _damaged(path: Path) -> StoreError:

@@ -57,6 +57,11 @@ class FolderLock:
                 holder = f"process {pid}" if pid is not None else "another process"
                 raise FolderInUse(f"{purpose} ({holder} holds {path})", pid=pid, next_step=next_step) from error
 
+    def fileno(self) -> int:
+        """Return the open descriptor: forked processes that keep it hold the lock too, until the last one closes it."""
+        assert self._descriptor is not None, "the lock was released"
+        return self._descriptor
+
     def release(self) -> None:
         """Give the lock up. Idempotent."""
         if self._descriptor is not None:

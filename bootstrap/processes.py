@@ -5,6 +5,9 @@ one boot of the machine (``/proc/<pid>/stat``, field 22), elsewhere the start ti
 """
 
 import os
+import signal
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -17,6 +20,8 @@ _STARTS_AFTER_STATE: Final = 19
 _PAUSED: Final = "Tt"
 _DEAD: Final = "ZXx"
 _PS_TIMEOUT_S: Final = 5.0
+_LOOK_PAUSE_S: Final = 0.005
+_LOOK_PAUSE_MAX_S: Final = 0.05
 
 
 def process_start(pid: int) -> str | None:
@@ -31,6 +36,54 @@ def process_state(pid: int, start: str) -> ProcessState:
     if seen is None or seen[1] != start or seen[0] in _DEAD:
         return "gone"
     return "paused" if seen[0] in _PAUSED else "running"
+
+
+def send_signal(pid: int, start: str, number: signal.Signals) -> bool:
+    """Send a signal to the process with this pid and this start; return False, sending nothing, when it is gone.
+
+    Where the system offers it the process is held by a descriptor between the look and the signal, so that not even
+    a pid that is given anew within that moment is hit.
+
+    Raises:
+        PermissionError: It belongs to somebody else.
+    """
+    try:
+        descriptor = os.pidfd_open(pid) if hasattr(os, "pidfd_open") and pid > 0 else None
+    except ProcessLookupError:
+        return False
+    except OSError:
+        descriptor = None  # an old kernel, or a container that does not allow it
+    try:
+        if process_state(pid, start) == "gone":
+            return False
+        if descriptor is not None:
+            signal.pidfd_send_signal(descriptor, number)
+        else:
+            os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    return True
+
+
+def wait_until(conditions: Iterable[Callable[[], bool]], *, timeout_s: float) -> bool:
+    """Wait until every condition on processes has held once; return whether all did in time.
+
+    Other people's processes give no event to wait for, so each is looked at every few milliseconds.
+    """
+    ends = time.monotonic() + timeout_s
+    pause_s = _LOOK_PAUSE_S
+    open_conditions = list(conditions)
+    while True:
+        open_conditions = [condition for condition in open_conditions if not condition()]
+        if not open_conditions:
+            return True
+        if time.monotonic() >= ends:
+            return False
+        time.sleep(pause_s)
+        pause_s = min(_LOOK_PAUSE_MAX_S, pause_s * 1.5)
 
 
 def _look(pid: int) -> tuple[str, str] | None:

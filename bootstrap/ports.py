@@ -1,0 +1,122 @@
+"""Which ports the peers of one machine use: a block per network, peer-i at base + i, kept from run to run."""
+
+import socket
+from collections.abc import Callable, Collection, Container, Mapping
+from typing import Final, TypeAlias
+
+from protocol.errors import ConfigError, EnvironmentFault
+
+PEER_BASE: Final = 7400
+API_BASE: Final = 8400
+
+BLOCK_SIZE: Final = 100
+"""Distance between two blocks that are tried."""
+
+_LAST_BASE: Final = 32_000
+"""Beyond it systems hand ports out to whoever connects (the ephemeral range)."""
+
+PORT_MAX: Final = 65_535
+
+Free: TypeAlias = Callable[[int], bool]
+
+
+class PortTaken(EnvironmentFault):
+    """A port that is needed is used by another program.
+
+    Attributes:
+        port: Which.
+    """
+
+    def __init__(self, port: int, *, next_step: str) -> None:
+        super().__init__(f"port {port} is taken by another program", next_step=next_step)
+        self.port = port
+
+
+def is_free(host: str, port: int, *, udp: bool) -> bool:
+    """Return whether a TCP listener (and, with ``udp``, a UDP socket) could be bound to ``host`` and ``port`` now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM) if udp else (socket.SOCK_STREAM,)
+    for kind in kinds:
+        with socket.socket(family, kind) as trial:
+            if kind == socket.SOCK_STREAM:
+                # As the servers do: a connection that has just ended does not make a port taken.
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((host, port))
+            except OSError:
+                return False
+    return True
+
+
+def assign_ports(
+    *,
+    count: int,
+    base: int | None,
+    first_base: int,
+    kept: Mapping[int, int],
+    running: Collection[int],
+    free: Free,
+    avoid: Container[int],
+    option: str,
+) -> dict[int, int]:
+    """Return the port of each of peers 1 to ``count``.
+
+    Args:
+        base: The base that was asked for; None keeps what was, or finds the first free block.
+        first_base: Where the search begins.
+        kept: Port of each numbered peer in its present or last run.
+        running: Numbers of the peers that run: their ports cannot change.
+        free: Says whether a port can be had.
+        avoid: Ports that are kept for others; not used for a new block.
+        option: Name of the option that chooses the base, for messages.
+
+    Raises:
+        ConfigError: ``base`` contradicts a running peer, or leaves no room.
+        PortTaken: A port that was asked for, or that the running peers fix, is not to be had.
+    """
+    numbers = range(1, count + 1)
+    old_base = next((kept[number] - number for number in sorted(kept)), None)
+    if base is None and old_base is None:
+        return _block(numbers, first_base=first_base, free=free, avoid=avoid, option=option)
+    if base is not None:
+        _check_base(base, kept=kept, running=running, count=count, option=option)
+        ports = {number: base + number for number in numbers}
+    else:
+        assert old_base is not None
+        ports = {number: kept.get(number, old_base + number) for number in numbers}
+    taken = [port for number, port in ports.items() if number not in running and not _is_usable(port, free)]
+    if taken and base is None and not running:
+        return _block(numbers, first_base=first_base, free=free, avoid=avoid, option=option)
+    if taken:
+        free_block = _block(numbers, first_base=first_base, free=free, avoid=avoid, option=option)
+        other = f"choose a free block: {option} {free_block[1] - 1}"
+        raise PortTaken(taken[0], next_step="end that program" if running else f"end that program, or {other}")
+    return ports
+
+
+def _check_base(base: int, *, kept: Mapping[int, int], running: Collection[int], count: int, option: str) -> None:
+    if base < 0 or base + count > PORT_MAX:
+        raise ConfigError(
+            f"{option} {base} leaves no room for {count} ports", next_step=f"choose 0 to {PORT_MAX - count}"
+        )
+    for number in sorted(running):
+        if kept.get(number, base + number) != base + number:
+            raise ConfigError(
+                f"{option} {base} contradicts peer-{number}, which runs at port {kept[number]}",
+                next_step=f"leave {option} out, or end the network first: pair down",
+            )
+
+
+def _block(
+    numbers: range, *, first_base: int, free: Free, avoid: Container[int], option: str
+) -> dict[int, int]:
+    step = -(-len(numbers) // BLOCK_SIZE) * BLOCK_SIZE
+    for base in range(first_base, _LAST_BASE, step):
+        ports = {number: base + number for number in numbers}
+        if all(port not in avoid and free(port) for port in ports.values()):
+            return ports
+    raise ConfigError(f"there is no free block of {len(numbers)} ports", next_step=f"choose one with {option}")
+
+
+def _is_usable(port: int, free: Free) -> bool:
+    return 0 < port <= PORT_MAX and free(port)
