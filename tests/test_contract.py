@@ -478,11 +478,13 @@ def test_handover_over_http_needs_the_admin(home: Home) -> None:
     """``POST /v1/leader/handover``."""
     api = api_of(home, "peer-1")
     old = home.wait_for_one_leader(["peer-1", "peer-2", "peer-3"])
-    body = b"{}"
-    kind = {"Content-Type": "application/json"}
 
-    assert home.request(api, "POST", "/v1/leader/handover", body=body, headers=kind | bearer(home, "member"))[0] == 403
-    status, _, content = home.request(api, "POST", "/v1/leader/handover", body=body, headers=kind | bearer(home, "admin"))
+    def ask(level: str) -> tuple[int, dict[str, str], bytes]:
+        headers = {"Content-Type": "application/json"} | bearer(home, level)
+        return home.request(api, "POST", "/v1/leader/handover", body=b"{}", headers=headers)
+
+    assert ask("member")[0] == 403
+    status, _, content = ask("admin")
     assert status == 200, content
     check(json.loads(content), LEADER)
     assert json.loads(content)["name"] != old
