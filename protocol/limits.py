@@ -48,6 +48,21 @@ RECORDS_PER_OWNER_MAX: Final = 100_000
 BYTES_PER_OWNER_MAX: Final = 2**30
 """Default quota that one writer may use on one holder."""
 
+STORE_RECORDS_MAX: Final = 256
+"""Records moved between holders by one request; their size ends most batches earlier."""
+
+OFFER_SIZE_MAX: Final = 512
+"""Versions offered by one request: some 16 KiB."""
+
+LIST_PAGE_MAX: Final = 1024
+"""Records in one page of a listing or of changes."""
+
+WATCH_LEASE_MAX_S: Final = 60
+"""Longest time that a peer pushes changes without being asked again."""
+
+WATCHES_PER_PEER_MAX: Final = 64
+"""Watches of one peer that another one serves: each costs a comparison with every change."""
+
 REQUESTS_IN_FLIGHT_MAX: Final = 1024
 """Outstanding requests of one peer; further ones wait their turn."""
 

@@ -1,0 +1,49 @@
+"""Tasks with an owner: none is lost, none outlives it, and their number is bounded."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+_log = logging.getLogger("pair.dht")
+
+
+class OwnedTasks:
+    """Owns tasks that run beside their starter; ``close`` cancels and awaits them all."""
+
+    def __init__(self, *, limit: int) -> None:
+        self._limit = limit
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Tasks that run now."""
+        return len(self._tasks)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether ``start`` would refuse."""
+        return self._closed or len(self._tasks) >= self._limit
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> bool:
+        """Run ``coroutine`` in a task of ours; return False, and run nothing, when there are too many."""
+        if self.is_full:
+            coroutine.close()
+            return False
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks[task] = None
+        task.add_done_callback(self._ended)
+        return True
+
+    async def close(self) -> None:
+        """Cancel all tasks and wait for their end. Idempotent."""
+        self._closed = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a task of the DHT failed: %r", error, exc_info=error)
