@@ -11,7 +11,7 @@ class QueryError(ValueError):
     """A query string cannot be read.
 
     Attributes:
-        parameter: Name of the parameter that is at fault; empty when it is none in particular.
+        parameter: Name of the parameter whose encoding is broken; empty for other faults.
     """
 
     def __init__(self, text: str, *, parameter: str = "") -> None:
@@ -57,6 +57,6 @@ def parse_query(query: str, *, parameters_max: int) -> dict[str, str]:
         except ValueError as error:
             raise QueryError(str(error), parameter=name) from error
         if name in parameters:
-            raise QueryError(f"the parameter {name!r} is given twice", parameter=name)
+            raise QueryError(f"the parameter {name!r} is given twice")
         parameters[name] = value
     return parameters

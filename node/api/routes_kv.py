@@ -14,6 +14,7 @@ from node.api.limits import EXPLAIN_SIZE_MAX_BYTES, TTL_MAX_S
 from node.api.percent import decode_component
 from node.api.responses import json_response, new_headers
 from node.api.routing import Call
+from node.api.writes import OVERTIME_S
 from node.errors import OperationError
 from node.shapes import Explain, WriteReceipt, text_of_time
 from protocol.limits import KEY_SIZE_MAX_BYTES, VALUE_SIZE_MAX_BYTES
@@ -21,9 +22,6 @@ from protocol.limits import KEY_SIZE_MAX_BYTES, VALUE_SIZE_MAX_BYTES
 VALUE_MEDIA_TYPE: Final = "application/octet-stream"
 
 _T = TypeVar("_T")
-_OVERTIME_S: Final = 1.0
-"""What a read gets beyond its own timeout before it is cancelled from outside."""
-
 _CONSISTENCIES: Final = ("", "default", "quorum")
 
 
@@ -173,7 +171,7 @@ def _explain_text(explain: Explain) -> str:
 
 async def _in_time(answer: Awaitable[_T], *, timeout_s: float) -> _T:
     try:
-        async with asyncio.timeout(timeout_s + _OVERTIME_S):
+        async with asyncio.timeout(timeout_s + OVERTIME_S):
             return await answer
     except TimeoutError as error:
         raise OperationError("outcome-unknown", f"no answer within {timeout_s:g} s", next_step="ask again") from error

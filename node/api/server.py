@@ -27,7 +27,7 @@ from protocol.errors import ConfigError
 
 _logger = logging.getLogger(__name__)
 
-_BACKLOG: Final = 128
+_BACKLOG: Final = 256
 _INTERNAL: Final = OperationError("internal", "the peer could not answer this", next_step="see the peer's log")
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from node.errors import OperationError
 
 _T = TypeVar("_T")
-_OVERTIME_S = 1.0
+OVERTIME_S = 1.0
 """What an operation gets beyond its own timeout before it is cancelled from outside."""
 
 _logger = logging.getLogger(__name__)
@@ -17,8 +17,9 @@ _logger = logging.getLogger(__name__)
 class OwnedWrites:
     """Owns the task of each write; ``close`` ends them all."""
 
-    def __init__(self, *, limit: int) -> None:
+    def __init__(self, *, limit: int, overtime_s: float = OVERTIME_S) -> None:
         self._limit = limit
+        self._overtime_s = overtime_s
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._closed = False
 
@@ -37,7 +38,7 @@ class OwnedWrites:
             raise OperationError("not-ready", "this peer is stopping", next_step="ask another peer")
         if len(self._tasks) >= self._limit:
             raise OperationError("too-many-requests", f"{self._limit} writes are at work", next_step="try again")
-        task = asyncio.create_task(_bounded(operation, timeout_s))
+        task = asyncio.create_task(_bounded(operation, timeout_s, timeout_s + self._overtime_s))
         self._tasks[task] = None
         task.add_done_callback(self._forget)
         return await asyncio.shield(task)
@@ -58,9 +59,9 @@ class OwnedWrites:
             task.exception()  # Looked at here, since the client may have gone.
 
 
-async def _bounded(operation: Callable[[], Awaitable[_T]], timeout_s: float) -> _T:
+async def _bounded(operation: Callable[[], Awaitable[_T]], timeout_s: float, cancelled_after_s: float) -> _T:
     try:
-        async with asyncio.timeout(timeout_s + _OVERTIME_S):
+        async with asyncio.timeout(cancelled_after_s):
             return await operation()
     except OperationError:
         raise
