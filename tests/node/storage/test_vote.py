@@ -17,7 +17,8 @@ FILE_SIZE_BYTES = 2 * SLOT_SIZE_BYTES
 
 def promise(term: int) -> Promise:
     candidate = hashlib.sha256(term.to_bytes(8, "big")).digest()
-    return Promise(voted=Ballot(term, candidate), council_hash=candidate[:16], highest=Ballot(max(term - 1, 0), candidate))
+    highest = Ballot(max(term - 1, 0), candidate)
+    return Promise(voted=Ballot(term, candidate), council_hash=candidate[:16], highest=highest)
 
 
 def saved(path: Path, *terms: int) -> bytes:
