@@ -25,14 +25,15 @@ from node.storage.documents import PeerDocuments
 from node.storage.records import SqliteRecordStore
 from node.storage.vote import VoteDamaged, VoteFile, VoteFound, VoteMissing
 from protocol.effects import Promise
-from protocol.election.promises import NO_BALLOT, NO_COUNCIL_HASH
 from protocol.errors import StoreError
-from protocol.statements import Descriptor
+from protocol.ids import PEER_ID_SIZE_BYTES
+from protocol.statements import Ballot, Descriptor
 
 BOOT_RANDOM_BITS: Final = 24
 BOOT_TIME_MAX: Final = 2**40 - 1
 
-_NOTHING_PROMISED: Final = Promise(voted=NO_BALLOT, council_hash=NO_COUNCIL_HASH, highest=NO_BALLOT)
+_NO_BALLOT: Final = Ballot(term=0, candidate=bytes(PEER_ID_SIZE_BYTES))
+_NOTHING_PROMISED: Final = Promise(voted=_NO_BALLOT, council_hash=bytes(16), highest=_NO_BALLOT)
 
 _log = logging.getLogger("pair.disk")
 
