@@ -22,8 +22,8 @@ class Failures:
     def __init__(self) -> None:
         self._records: OrderedDict[bytes, _Record] = OrderedDict()
 
-    def add(self, node_id: bytes, now: float) -> int:
-        """Note a failed call; return how many failed in a row."""
+    def add(self, node_id: bytes, now: float) -> None:
+        """Note a failed call."""
         record = self._records.setdefault(node_id, _Record(0, now))
         record.count += 1
         # The exponent is bounded because the power is computed before the maximum is applied.
@@ -31,7 +31,11 @@ class Failures:
         self._records.move_to_end(node_id)
         if len(self._records) > _REMEMBERED_MAX:
             self._records.popitem(last=False)
-        return record.count
+
+    def count(self, node_id: bytes) -> int:
+        """Return how many calls failed in a row."""
+        record = self._records.get(node_id)
+        return 0 if record is None else record.count
 
     def forgive(self, node_id: bytes) -> None:
         """Forget the failures of a contact that answered or came back."""

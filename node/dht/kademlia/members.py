@@ -107,9 +107,11 @@ class KademliaNode:
             introduce: Told of an authentic member that a lookup found and the local membership does not know.
         """
         self._members = members
-        self._local = place(kademlia_id_of(members.local))
+        self.local = place(kademlia_id_of(members.local))
+        """Where this peer is in the space."""
+
         self._protocol = MemberProtocol(
-            self._local,
+            self.local,
             members=members,
             requester=requester,
             verifier=verifier,
@@ -147,7 +149,7 @@ class KademliaNode:
 
         Those that failed lately are neither asked nor returned. Fewer are returned when fewer answer in time.
         """
-        nearest = self._protocol.rpc_find_node(self._members.local, self._local.id, digest)
+        nearest = self._protocol.rpc_find_node(self._members.local, self.local.id, digest)
         lookup = Lookup(digest, nearest, count=count)
 
         async def ask(contact: MemberContact) -> Answer[MemberContact] | None:
