@@ -5,6 +5,7 @@
     python3 run.py ARGUMENTS    the same for any arguments of ``pair``
     python3 run.py test [...]   run the tests; further arguments go to pytest
     python3 run.py check        lint and type-check
+    python3 run.py bench [...]  measure, beside other systems; --help tells more
 
 The environment is the folder ``.venv`` beside this file. It is made once, and again brought up to date when
 ``pyproject.toml`` changed or the folder moved; otherwise this file only hands over to it. Messages go to standard
@@ -61,6 +62,10 @@ def main(arguments: list[str]) -> NoReturn:
         prepare(("test",))
         os.chdir(ROOT)
         become([str(PYTHON), "-m", "pytest", "-n", "2", *arguments[1:]])
+    if command == "bench":
+        prepare(())
+        os.chdir(ROOT)
+        become([str(PYTHON), "-m", "benchmarks", *arguments[1:]])
     if command == "check":
         prepare(("dev", "test"))
         os.chdir(ROOT)
