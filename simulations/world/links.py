@@ -13,7 +13,6 @@ from typing import Final
 from simulations.world.process import Host
 
 _DRAWS: Final = struct.Struct("<IIII")
-_KEY: Final = struct.Struct("<QQQ")
 _UNIT: Final = 1.0 / 2**32
 
 LOOPBACK_S: Final = 0.00003
@@ -51,96 +50,106 @@ class LinkQuality:
 _HELD_BACK_S: Final = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """What becomes of one datagram."""
-
-    delays_s: tuple[float, ...]
-    """One way, for each copy that arrives; empty when it is lost."""
+_AT_HOME: Final = (LOOPBACK_S,)
 
 
-LOST: Final = Fate(())
+class Link:
+    """One directed link: its quality, its own random stream, and how far its line is busy."""
 
+    __slots__ = ("_busy_until", "_count", "_distance_s", "_stream", "is_local", "label", "quality", "target")
 
-class LinkModel:
-    """The quality of every directed link, and the fate of what is sent over it."""
+    def __init__(self, source: Host, target: Host, quality: LinkQuality, *, seed: bytes) -> None:
+        self.target: Final = target
+        self.is_local: Final = source is target
+        self.quality = quality
+        self.label: Final = f"{source.name} {target.name} ".encode()
+        """What names the link in a trace."""
+        self._distance_s = math.hypot(source.place[0] - target.place[0], source.place[1] - target.place[1])
+        self._stream = hashlib.blake2b(self.label, digest_size=16, key=seed).digest()
+        self._count = 0
+        self._busy_until = 0.0
 
-    def __init__(self, *, seed: int) -> None:
-        self.quality = LinkQuality()
-        """Of links that have none of their own."""
-        self._key = hashlib.blake2b(seed.to_bytes(16, "little", signed=True), digest_size=16).digest()
-        self._own: dict[tuple[str, str], LinkQuality] = {}
-        self._counters: dict[tuple[str, str], int] = {}
-        self._numbers: dict[str, int] = {}
-        self._busy_until: dict[tuple[str, str], float] = {}
+    def datagram(self, size_bytes: int, *, now: float) -> tuple[float, ...]:
+        """Decide what becomes of a datagram sent at ``now``.
 
-    def set_quality(self, source: Host, target: Host, quality: LinkQuality | None) -> None:
-        """Give one directed link a quality of its own, or the common one again."""
-        link = (source.name, target.name)
-        if quality is None:
-            self._own.pop(link, None)
-        else:
-            self._own[link] = quality
-
-    def change(self, source: Host, target: Host, **changes: float) -> None:
-        """Change some properties of one directed link."""
-        self.set_quality(source, target, replace(self.quality_of(source, target), **changes))
-
-    def quality_of(self, source: Host, target: Host) -> LinkQuality:
-        """Return the quality of a directed link."""
-        return self._own.get((source.name, target.name), self.quality)
-
-    def datagram(self, source: Host, target: Host, size_bytes: int, *, now: float) -> Fate:
-        """Decide what becomes of a datagram sent at ``now``."""
-        if source is target:
-            return Fate((LOOPBACK_S,))
-        quality = self.quality_of(source, target)
-        first, second, third, fourth = self._draw(source, target)
+        Returns:
+            One way in seconds, for each copy that arrives; empty when it is lost.
+        """
+        if self.is_local:
+            return _AT_HOME
+        quality = self.quality
+        first, second, third, fourth = self._draw()
         if first < quality.loss:
-            return LOST
-        delay_s = self._delay_s(source, target, quality, second) + self._queueing_s(source, target, size_bytes, now)
+            return ()
+        delay_s = self._distance_s + quality.delay_s - quality.jitter_s * math.log(1.0 - second)
+        if quality.bandwidth_bytes_per_s != math.inf:
+            delay_s += self._queueing_s(size_bytes, now)
         if third < quality.reordering:
             delay_s += _HELD_BACK_S * fourth
-        if quality.duplication and fourth < quality.duplication:
-            return Fate((delay_s, delay_s + quality.jitter_s + _HELD_BACK_S * third))
-        return Fate((delay_s,))
+        if fourth < quality.duplication:
+            return (delay_s, delay_s + quality.jitter_s + _HELD_BACK_S * third)
+        return (delay_s,)
 
-    def piece_s(self, source: Host, target: Host, size_bytes: int, *, now: float, resend_s: float) -> float:
+    def piece_s(self, size_bytes: int, *, now: float, resend_s: float) -> float:
         """Return how long a piece of a stream is under way; each loss costs one ``resend_s``."""
-        if source is target:
+        if self.is_local:
             return LOOPBACK_S
-        quality = self.quality_of(source, target)
-        first, second, _, fourth = self._draw(source, target)
-        delay_s = self._delay_s(source, target, quality, second) + self._queueing_s(source, target, size_bytes, now)
+        quality = self.quality
+        first, second, _, fourth = self._draw()
+        delay_s = self._distance_s + quality.delay_s - quality.jitter_s * math.log(1.0 - second)
+        delay_s += self._queueing_s(size_bytes, now)
         if first < quality.loss:
             delay_s += resend_s * (1 + (fourth < quality.loss))
         return delay_s
 
-    def _delay_s(self, source: Host, target: Host, quality: LinkQuality, draw: float) -> float:
-        distance_s = math.hypot(source.place[0] - target.place[0], source.place[1] - target.place[1])
-        return distance_s + quality.delay_s - quality.jitter_s * math.log(1.0 - draw)
-
-    def _queueing_s(self, source: Host, target: Host, size_bytes: int, now: float) -> float:
-        quality = self.quality_of(source, target)
-        if quality.bandwidth_bytes_per_s == math.inf:
-            return 0.0
-        link = (source.name, target.name)
-        sent_at = max(now, self._busy_until.get(link, 0.0)) + size_bytes / quality.bandwidth_bytes_per_s
-        self._busy_until[link] = sent_at
+    def _queueing_s(self, size_bytes: int, now: float) -> float:
+        sent_at = max(now, self._busy_until) + size_bytes / self.quality.bandwidth_bytes_per_s
+        self._busy_until = sent_at
         return sent_at - now
 
-    def _draw(self, source: Host, target: Host) -> tuple[float, float, float, float]:
-        """Return the next four numbers of a link's own stream, each at least 0 and below 1."""
-        link = (source.name, target.name)
-        count = self._counters.get(link, 0)
-        self._counters[link] = count + 1
-        key = _KEY.pack(self._number(source.name), self._number(target.name), count)
-        a, b, c, d = _DRAWS.unpack(hashlib.blake2b(key, digest_size=16, key=self._key).digest())
+    def _draw(self) -> tuple[float, float, float, float]:
+        """Return the next four numbers of the link's own stream, each at least 0 and below 1."""
+        self._count += 1
+        content = self._stream + self._count.to_bytes(8, "little")
+        a, b, c, d = _DRAWS.unpack(hashlib.blake2b(content, digest_size=16).digest())
         return a * _UNIT, b * _UNIT, c * _UNIT, d * _UNIT
 
-    def _number(self, name: str) -> int:
-        number = self._numbers.get(name)
-        if number is None:
-            number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
-            self._numbers[name] = number
-        return number
+
+class LinkModel:
+    """All directed links; one costs memory from its first use on."""
+
+    def __init__(self, *, seed: int) -> None:
+        self._quality = LinkQuality()
+        self._seed = hashlib.blake2b(seed.to_bytes(16, "little", signed=True), digest_size=16).digest()
+        self._links: dict[tuple[str, str], Link] = {}
+        self._own: dict[tuple[str, str], LinkQuality] = {}
+
+    def between(self, source: Host, target: Host) -> Link:
+        """Return the link from ``source`` to ``target``."""
+        key = (source.address, target.address)
+        link = self._links.get(key)
+        if link is None:
+            link = self._links[key] = Link(source, target, self._own.get(key, self._quality), seed=self._seed)
+        return link
+
+    def set_common_quality(self, quality: LinkQuality) -> None:
+        """Choose the quality of all links that have none of their own."""
+        self._quality = quality
+        for key, link in self._links.items():
+            if key not in self._own:
+                link.quality = quality
+
+    def set_quality(self, source: Host, target: Host, quality: LinkQuality | None) -> None:
+        """Give one directed link a quality of its own, or the common one again."""
+        key = (source.address, target.address)
+        if quality is None:
+            self._own.pop(key, None)
+        else:
+            self._own[key] = quality
+        if key in self._links:
+            self._links[key].quality = quality or self._quality
+
+    def change(self, source: Host, target: Host, **changes: float) -> None:
+        """Change some properties of one directed link."""
+        present = self._own.get((source.address, target.address), self._quality)
+        self.set_quality(source, target, replace(present, **changes))

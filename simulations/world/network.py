@@ -93,7 +93,7 @@ class Network:
 
     def is_cut(self, source: Host, target: Host) -> bool:
         """Return whether nothing gets from ``source`` to ``target``."""
-        return bool(self._cuts) and (source.address, target.address) in self._cuts
+        return (source.address, target.address) in self._cuts
 
     # Datagrams
 
@@ -119,21 +119,25 @@ class Network:
     def send_datagram(self, sender: DatagramEndpoint, data: bytes, address: tuple[str, int]) -> None:
         """Take a datagram and let it arrive later, twice, or never."""
         source = sender.process.host
-        target = self._hosts.get(source.address if address[0].startswith("127.") else address[0])
-        self.counts["sent"] += 1
-        now = self.loop.true_time
-        self.trace.note("datagram", now, source.name, address[0], data, len(data))
+        target = self._hosts.get(address[0])
         if target is None:
-            self.counts["nobody"] += 1
+            target = source if address[0].startswith("127.") else None
+        counts, loop = self.counts, self.loop
+        counts["sent"] += 1
+        if target is None:
+            counts["nobody"] += 1
             return
-        if self.is_cut(source, target):
-            self.counts["cut"] += 1
+        now = loop.true_time
+        link = self.links.between(source, target)
+        self.trace.note(link.label, data, when=now, size_bytes=len(data))
+        if self._cuts and self.is_cut(source, target):
+            counts["cut"] += 1
             return
-        fate = self.links.datagram(source, target, len(data), now=now)
-        if not fate.delays_s:
-            self.counts["lost"] += 1
-        for delay_s in fate.delays_s:
-            self.loop.at(now + delay_s, self._arrive, data, sender.name, (target.address, address[1]))
+        delays_s = link.datagram(len(data), now=now)
+        if not delays_s:
+            counts["lost"] += 1
+        for delay_s in delays_s:
+            loop.at(now + delay_s, self._arrive, data, sender.name, (target.address, address[1]))
 
     def _arrive(self, data: bytes, source: tuple[str, int], target: tuple[str, int]) -> None:
         endpoint = self._datagrams.get(target)
@@ -211,7 +215,7 @@ class Network:
         return stream
 
     def _one_way_s(self, source: Host, target: Host) -> float:
-        return self.links.piece_s(source, target, 60, now=self.loop.true_time, resend_s=1.0)
+        return self.links.between(source, target).piece_s(60, now=self.loop.true_time, resend_s=1.0)
 
     def _ephemeral_port(self, host: Host) -> int:
         self._ephemeral[host.address] += 1

@@ -23,6 +23,8 @@ WINDOW_BYTES: Final = 256 * 1024
 """Bytes under way or unread at the receiver; the rest waits at the sender."""
 
 PIECE_BYTES: Final = 64 * 1024
+OVERHEAD_BYTES: Final = 40
+"""Headers of one piece."""
 RESEND_S: Final = 0.2
 RESEND_MAX_S: Final = 3.0
 GIVE_UP_S: Final = 15.0
@@ -122,8 +124,9 @@ class StreamEnd(asyncio.Transport):
         """Send what the window allows; while nothing gets through, try again later."""
         other = self._other
         assert other is not None, "joined before it is used"
-        links, loop = self._network.links, self._network.loop
+        loop = self._network.loop
         source, target = self.process.host, other.process.host
+        link = self._network.links.between(source, target)
         while self._outgoing and not self._lost and self.process.state is not State.DEAD:
             piece = self._outgoing[0]
             size = len(piece) if piece is not None else 0
@@ -138,10 +141,10 @@ class StreamEnd(asyncio.Transport):
             self._outgoing_bytes -= size
             self._window_used += size
             now = loop.true_time
-            delay_s = links.piece_s(source, target, size + 40, now=now, resend_s=RESEND_S)
+            delay_s = link.piece_s(size + OVERHEAD_BYTES, now=now, resend_s=RESEND_S)
             self._last_arrival = max(self._last_arrival, now + delay_s)
             self._network.counts["pieces"] += 1
-            self._network.trace.note("piece", now, source.name, target.name, b"", size)
+            self._network.trace.note(link.label, b"", when=now, size_bytes=size)
             loop.at(self._last_arrival, other.arrive, piece)
         if self._closing and not self._outgoing:
             self._lose_soon(None)
@@ -282,10 +285,16 @@ class StreamEnd(asyncio.Transport):
         other = self._other
         if other is None or other._lost or self._network.is_cut(self.process.host, other.process.host):
             return
-        now = self._network.loop.true_time
-        delay_s = self._network.links.piece_s(self.process.host, other.process.host, 40, now=now, resend_s=RESEND_S)
+        arrival = self._last_word(other)
         error = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        self._network.loop.at(max(now + delay_s, self._last_arrival), other.lose, error)
+        self._network.loop.at(arrival, other.lose, error)
+
+    def _last_word(self, other: "StreamEnd") -> float:
+        """Return when an empty piece that leaves now arrives, behind all others."""
+        now = self._network.loop.true_time
+        link = self._network.links.between(self.process.host, other.process.host)
+        self._last_arrival = max(self._last_arrival, now + link.piece_s(OVERHEAD_BYTES, now=now, resend_s=RESEND_S))
+        return self._last_arrival
 
     def process_resumed(self) -> None:
         """Give what arrived during the pause."""
@@ -303,12 +312,8 @@ class StreamEnd(asyncio.Transport):
                 loop.at(loop.true_time + KEEP_ALIVE_S, other.lose, error)
         elif self._unread:
             self._reset_other()
-        else:
-            now = loop.true_time
-            delay_s = self._network.links.piece_s(self.process.host, other.process.host, 40, now=now, resend_s=RESEND_S)
-            self._last_arrival = max(self._last_arrival, now + delay_s)
-            if not self._network.is_cut(self.process.host, other.process.host):
-                loop.at(self._last_arrival, other.arrive, _FIN)
+        elif not self._network.is_cut(self.process.host, other.process.host):
+            loop.at(self._last_word(other), other.arrive, _FIN)
 
     # What libraries ask of a transport
 

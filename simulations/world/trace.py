@@ -25,12 +25,11 @@ class Trace:
         self.checkpoints: list[str] = []
         self.lines: list[str] = []
 
-    def note(self, kind: str, when: float, source: str, target: str, content: bytes, size_bytes: int) -> None:
-        """Add one event; ``content`` may be empty where only the size counts."""
-        text = f"{kind} {source} {target}"
-        self._hash.update(_EVENT.pack(when, size_bytes) + text.encode() + content)
+    def note(self, label: bytes, content: bytes, *, when: float, size_bytes: int) -> None:
+        """Add one event: who to whom, and what; ``content`` may be empty where only the size counts."""
+        self._hash.update(_EVENT.pack(when, size_bytes) + label + content)
         if self.events in self._window:
-            self.lines.append(f"{self.events} {when:.9f} {text} {size_bytes} {content.hex()}")
+            self.lines.append(f"{self.events} {when:.9f} {label.decode()}{size_bytes} {content.hex()}")
         self.events += 1
         if self.events % CHECKPOINT_EVENTS == 0:
             self.checkpoints.append(self._hash.copy().hexdigest())
