@@ -2,12 +2,17 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
+from bootstrap.own_address import is_unspecified, own_address
+from bootstrap.peer_log import attach_log, is_log_full
+from bootstrap.seeds import resolve_seeds
 from node.config import PeerConfig
 from node.peer import Peer
 
@@ -38,19 +43,47 @@ async def main(config: PeerConfig, *, stop: asyncio.Event, on_started: Callable[
         raise peer.failure
 
 
-def run_peer(config: PeerConfig, *, on_started: Callable[[], None] = lambda: None) -> None:
-    """Run one peer in this process until SIGTERM or SIGINT. See ``main`` for what it raises."""
-    _log_to_stderr()
+def run_peer(
+    config: PeerConfig,
+    *,
+    seeds: Sequence[str] = (),
+    log_path: Path | None = None,
+    on_started: Callable[[], None] = lambda: None,
+) -> None:
+    """Run one peer in this process until SIGTERM or SIGINT. See ``main`` for what it raises.
+
+    Args:
+        seeds: Further contacts, ``HOST:PORT``, whose names are still to be resolved.
+        log_path: Where standard error goes, when that is a log that has to stay bounded.
+    """
+    _log_to_stderr(log_path)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_until_signal(config, on_started))
+        runner.run(_until_signal(config, seeds, on_started))
 
 
-async def _until_signal(config: PeerConfig, on_started: Callable[[], None]) -> None:
+async def _until_signal(config: PeerConfig, seeds: Sequence[str], on_started: Callable[[], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await main(config, stop=stop, on_started=on_started)
+    await main(await _located(config, seeds), stop=stop, on_started=on_started)
+
+
+async def _located(config: PeerConfig, seeds: Sequence[str]) -> PeerConfig:
+    """Return ``config`` with all that depends on names and routes filled in, anew at each start.
+
+    Raises:
+        ConfigError: A name does not resolve, or no address of this machine can be found.
+    """
+    contacts = (*config.seeds, *await resolve_seeds(seeds))
+    advertise = config.advertise
+    if advertise is not None:
+        advertise = (await resolve_seeds([f"[{advertise}]:1" if ":" in advertise else f"{advertise}:1"]))[0].host
+    elif is_unspecified(config.bind):
+        advertise = own_address(contacts)
+    # The address at which others are told to find the API must be one that the API answers to.
+    api_hosts = config.api_hosts if advertise is None else (*config.api_hosts, advertise)
+    return dataclasses.replace(config, seeds=contacts, advertise=advertise, api_hosts=api_hosts)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -71,8 +104,21 @@ class _OneLine(logging.Formatter):
         return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 
 
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
+class _BoundedHandler(logging.StreamHandler):  # type: ignore[type-arg]  # not generic at run time
+    """Puts the log file by when it is full."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(sys.stderr)
+        self._path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        if is_log_full():
+            attach_log(self._path)
+
+
+def _log_to_stderr(path: Path | None) -> None:
+    handler = logging.StreamHandler(sys.stderr) if path is None else _BoundedHandler(path)
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for chatty in ("kademlia", "rpcudp", "asyncio", "aiohttp.access"):

@@ -1,20 +1,29 @@
 """Completion for bash, zsh and fish: the scripts are click's; names of peers come from the folders here."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-_VARIABLE = "_PAIR_COMPLETE"
+SHELLS: Final = ("bash", "fish", "zsh")
+
+_VARIABLE: Final = "_PAIR_COMPLETE"
 """The environment variable that click's scripts set, and click looks at."""
 
-_WHERE = {
-    "bash": "eval \"$(pair completion bash)\" in ~/.bashrc",
-    "zsh": "eval \"$(pair completion zsh)\" in ~/.zshrc",
-    "fish": "pair completion fish > ~/.config/fish/completions/pair.fish",
-}  # fmt: skip
+
+def completion_script(shell: str) -> str:
+    """Return the script that makes ``shell`` complete ``pair``."""
+    from click.shell_completion import get_completion_class
+
+    from node.cli import cli
+
+    kind = get_completion_class(shell)
+    assert kind is not None, shell
+    shell_complete = kind(cli, {}, "pair", _VARIABLE)
+    # Not its ``source``, which starts bash to look at its version: the script may be for another machine.
+    return shell_complete.source_template % shell_complete.source_vars()
 
 
 def complete_peers(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
@@ -38,19 +47,3 @@ def complete_targets(ctx: click.Context, param: click.Parameter, incomplete: str
 
     words = [CompletionItem(word) for word in ("leader", "random") if word.startswith(incomplete)]
     return complete_peers(ctx, param, incomplete) + words
-
-
-def _command() -> click.Command:
-    from node.cli.options import PairCommand
-
-    @click.command(cls=PairCommand)
-    @click.argument("shell", type=click.Choice(sorted(_WHERE)))
-    def completion(shell: str) -> None:
-        """Print the completion script of SHELL.
-
-        \b
-        bash: eval "$(pair completion bash)" in ~/.bashrc
-        zsh:  eval "$(pair completion zsh)" in ~/.zshrc
-        fish: pair completion fish > ~/.config/fish/completions/pair.fish
-        """
-    return completion

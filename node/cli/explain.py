@@ -28,7 +28,7 @@ def print_explain(explain: dict[str, Any]) -> None:
     """Print an explanation for a person, on standard error: standard output holds the value alone."""
     print_note(f"served by {_short(explain['served_by'])}; holders: {_names(explain)}")
     rows = [
-        [row.get("name"), _short(row.get("id")), row.get("answer"), row.get("version"), f"{float(row.get('ms', 0)):.1f}"]
+        [row.get("name"), _short(row.get("id")), row.get("answer"), row.get("version"), f"{row.get('ms', 0.0):.1f}"]
         for row in explain["asked"]
     ]
     if rows:

@@ -6,6 +6,7 @@ step, or with ``--json`` a problem document, and never a traceback.
 
 from typing import Any
 
+from bootstrap.locks import FolderInUse
 from node.api_client import ApiError, NoConnection, ProblemAnswer
 from node.errors import EXIT_FAILED, EXIT_NO_PEER, EXIT_NOT_FOUND, EXIT_REFUSED, EXIT_USAGE, exit_code_of
 from protocol.errors import ConfigError, EnvironmentFault, PairError
@@ -88,6 +89,8 @@ def refused(detail: str, *, next_step: str = "", type: str = "conflict", status:
 
 def of_environment(fault: EnvironmentFault) -> CommandFailed:
     """Return the failure for a fault of disk, network or configuration; a wrong option is wrong use."""
+    if isinstance(fault, FolderInUse):
+        return refused(fault.cause, next_step=fault.next_step)
     if isinstance(fault, ConfigError):
         return wrong_use(fault.cause, next_step=fault.next_step)
     return failed(fault.cause, next_step=fault.next_step)

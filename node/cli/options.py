@@ -44,7 +44,7 @@ pass_options = click.make_pass_decorator(Options, ensure=True)
 """Hands the ``Options`` to a command as its first argument."""
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
     """A positive finite number of seconds."""
 
     name = "seconds"
@@ -108,7 +108,7 @@ class PairCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Take the global options out of the parameters, into the context's ``Options``."""
-        given = {name: ctx.params.pop(name) for name in _GLOBAL_NAMES if name in ctx.params}
+        given: dict[str, Any] = {name: ctx.params.pop(name) for name in _GLOBAL_NAMES if name in ctx.params}
         root = ctx.find_root()
         root.obj = merged(root.obj or Options(), given)
         ctx.obj = root.obj
@@ -116,7 +116,8 @@ class PairCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command's own options first, then the global ones apart."""
-        own, shared = [], []
+        own: list[tuple[str, str]] = []
+        shared: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:

@@ -231,7 +231,8 @@ def _network_or_default(options: Options) -> NetworkFolder:
     try:
         return network_of(options.network)
     except CommandFailed as failure:
-        raise wrong_use(failure.detail, next_step="say whose token to use: --network NAME or --token-file FILE") from failure
+        next_step = "say whose token to use: --network NAME or --token-file FILE"
+        raise wrong_use(failure.detail, next_step=next_step) from failure
 
 
 def _target_of_peer(options: Options, network: NetworkFolder, peer: LocalPeer, level: Level) -> _Target:

@@ -161,12 +161,11 @@ def _body_of(value: str) -> Iterator[tuple[bytes | IO[bytes], int]]:
 
 def _opened(path: str) -> IO[bytes]:
     try:
-        file = Path(path).open("rb")
+        return Path(path).open("rb")
     except OSError as error:
         raise wrong_use(
             f"cannot read {path!r}: {error.strerror}", next_step="a value that starts with @ is written @@…"
         ) from error
-    return file
 
 
 def _read_bounded(file: IO[bytes], name: str) -> bytes:
@@ -246,7 +245,8 @@ def _print_receipt(answer: Answer, options: Options, *, done: str) -> None:
         print_json(_with_explain(receipt, answer, options))
         return
     holders, wanted = len(receipt["holders"]), receipt["wanted"]
-    print_line(f"{done} {escape(receipt['key'])}  version {escape(receipt['version'])}  on {holders} of {wanted} holders")
+    key, version = escape(receipt["key"]), escape(receipt["version"])
+    print_line(f"{done} {key}  version {version}  on {holders} of {wanted} holders")
     _print_explain(answer, options)
 
 

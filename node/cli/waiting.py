@@ -42,3 +42,25 @@ def waiting(what: str) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
         if turns:
             os.write(descriptor, b"\r\x1b[K")
+
+
+class StatusLine:
+    """One line on standard error that changes in place; nothing unless a person looks at it."""
+
+    def __init__(self) -> None:
+        self._is_shown = is_terminal(sys.stderr)
+        self._text = ""
+
+    def show(self, text: str) -> None:
+        """Replace the line; ``text`` is ours and shorter than a terminal is wide."""
+        if self._is_shown and text != self._text:
+            self._text = text
+            sys.stderr.write(f"\r\x1b[K{text}")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Erase the line. Idempotent."""
+        if self._text:
+            self._text = ""
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

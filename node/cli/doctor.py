@@ -1,0 +1,44 @@
+"""``doctor``: look at all that a peer needs, and say what is wrong and what to do about it."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from node.cli.check_machine import machine_findings
+from node.cli.check_network import network_findings
+from node.cli.findings import Finding
+from node.cli.options import Options, PairCommand, pass_options
+from node.cli.output import escape, is_terminal, print_json, print_line, print_table
+from node.cli.peers import existing_network, networks_here
+from node.cli.waiting import waiting
+from node.errors import EXIT_DONE, EXIT_FAILED
+
+
+@click.command(cls=PairCommand)
+@pass_options
+def doctor(options: Options, /) -> int:
+    """Check this machine, and the folders and peers of each network on it (or of --network).
+
+    Exit code 1 when something is broken; warnings alone are 0.
+    """
+    networks = networks_here() if options.network is None else [existing_network(options.network)]
+    with waiting("looking"):
+        findings = machine_findings()
+        for network in networks:
+            findings += network_findings(network)
+    is_broken = any(finding.state == "broken" for finding in findings)
+    if options.as_json:
+        print_json([finding.document() for finding in findings])
+    else:
+        _print(findings)
+    return EXIT_FAILED if is_broken else EXIT_DONE
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    print_table(["check", "state", "what"], [[finding.name, finding.state, finding.detail] for finding in findings])
+    steps = [finding for finding in findings if finding.next_step]
+    if steps and is_terminal(sys.stdout):
+        print_line("")
+    for finding in steps:
+        print_line(f"{escape(finding.name)}: {escape(finding.next_step)}")

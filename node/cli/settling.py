@@ -1,0 +1,93 @@
+"""Waiting until peers are one network: every table holds all, and all follow one leader."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from node.cli.asking import Circle
+from node.cli.failures import CommandFailed, failed
+from node.cli.interrupts import Interrupts
+from node.cli.peers import LocalPeer
+from node.cli.waiting import StatusLine
+
+_PAUSE_S: Final = 0.02
+_PAUSE_MAX_S: Final = 0.1
+_ANSWER_TIMEOUT_S: Final = 2.0
+_CHUNK: Final = 8
+"""Peers asked at once; while one of them is not there yet the others need no question."""
+
+
+def settle(
+    circle: Circle,
+    look: Callable[[], Sequence[LocalPeer]],
+    *,
+    timeout_s: float,
+    interrupts: Interrupts,
+    line: StatusLine,
+) -> None:
+    """Return once every peer's table holds all of them alive and all follow one leader, or on an interrupt.
+
+    Args:
+        look: Returns the peers as their folders show them now.
+
+    Raises:
+        CommandFailed: One of them ended, or time is up; says what is missing.
+    """
+    ends = time.monotonic() + timeout_s
+    peers = look()
+    ids = {str(peer.id) for peer in peers}
+    open_names = [peer.name for peer in peers]
+    leaders: dict[str, str] = {}
+    pause_s = _PAUSE_S
+    while True:
+        line.show(f"{len(peers) - len(open_names)} of {len(peers)} peers know all others and a leader")
+        chunk = open_names[:_CHUNK]
+        documents = circle.ask("/v1/members", chunk, timeout_s=_ANSWER_TIMEOUT_S)
+        found = {name: leader for name in chunk if (leader := _leader_if_whole(documents.get(name), ids)) is not None}
+        leaders.update(found)
+        open_names = [name for name in open_names if name not in found]
+        if not open_names and len(set(leaders.values())) > 1:
+            open_names = [peer.name for peer in peers]  # the leader changed meanwhile: everybody is asked again
+            leaders.clear()
+        if not open_names or interrupts.happened:
+            return
+        if len(found) == len(chunk):
+            continue
+        _check_living(look())
+        if time.monotonic() >= ends:
+            raise _not_settled(timeout_s, open_names[0], documents.get(open_names[0]), ids)
+        interrupts.wait(pause_s)
+        pause_s = min(_PAUSE_MAX_S, pause_s * 1.5)
+
+
+def _leader_if_whole(table: Any, ids: set[str]) -> str | None:
+    """Return the id of the leader in a member table that holds all ``ids`` alive; None otherwise."""
+    if not isinstance(table, list):
+        return None
+    if not ids <= {row["id"] for row in table if row["state"] == "alive"}:
+        return None
+    return next((str(row["id"]) for row in table if row["role"] == "leader"), None)
+
+
+def _check_living(peers: Sequence[LocalPeer]) -> None:
+    for peer in peers:
+        if peer.state in ("crashed", "stopped"):
+            raise failed(
+                f"{peer.name} ended while the network was forming",
+                next_step=f"its log may say why: {peer.folder.path / 'peer.log'}",
+            )
+
+
+def _not_settled(timeout_s: float, name: str, table: Any, ids: set[str]) -> CommandFailed:
+    rows: Sequence[Mapping[str, Any]] = table if isinstance(table, list) else []
+    alive = sum(1 for row in rows if row["state"] == "alive" and row["id"] in ids)
+    if not rows:
+        what = f"{name} does not answer"
+    elif alive < len(ids):
+        what = f"{name} knows {alive} of {len(ids)} peers"
+    else:
+        what = f"{name} follows no leader, or not the others' one"
+    return failed(
+        f"the peers run, but are no whole network after {timeout_s:g} s: {what}",
+        next_step="pair members and pair doctor show more; pair up again goes on waiting",
+    )

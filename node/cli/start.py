@@ -1,0 +1,155 @@
+"""``start``: run one peer, here or detached; found or join the network that it belongs to."""
+
+import ipaddress
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from bootstrap.home import NetworkFolder, load_key_file, pair_home
+from bootstrap.peer_folder import PeerFolder
+from bootstrap.ports import API_BASE, PEER_BASE, PORT_MAX, is_free
+from bootstrap.settings import StartSettings, load_settings, save_settings
+from node.cli import launching
+from node.cli.default_name import default_peer
+from node.cli.failures import failed, refused, wrong_use
+from node.cli.options import Options, PairCommand, pass_options
+from node.cli.output import print_json, print_line, print_note
+from node.cli.peers import ALIVE, LocalPeer, local_peer, local_peers, network_of
+from node.cli.readiness import wait_ready
+from node.cli.start_options import Wishes, start_options, wishes_in
+from node.cli.waiting import waiting
+
+_TIMEOUT_S: Final = 30.0
+_PORTS_TRIED_MAX: Final = 1000
+_PORT: Final = click.IntRange(1, PORT_MAX)
+
+
+@click.command(cls=PairCommand)
+@click.option("--name", metavar="N", help="Name of the peer; else the host's name and the start of its id.")
+@click.option("--port", type=_PORT, metavar="P", help="Peer port, UDP and TCP (7400, or the next free one).")
+@click.option("--api-port", type=_PORT, metavar="P", help="Port of the API (8400, or the next free one).")
+@click.option("--bind", metavar="ADDR", help="Address to listen on (127.0.0.1); 0.0.0.0: all.")
+@click.option("--api-bind", metavar="ADDR", help="Address of the API (127.0.0.1); 0.0.0.0: all.")
+@click.option("--api-host", "api_hosts", multiple=True, metavar="NAME", help="A further name that the API answers to.")
+@click.option("--advertise", metavar="ADDR", help="Address that others should use, if not the bound one.")
+@click.option("--seed", "seeds", multiple=True, metavar="HOST:PORT", help="A peer to join through; may be repeated.")
+@click.option("--key-file", type=click.Path(), metavar="F", help="The network.key of a member: join its network.")
+@click.option("--detach", is_flag=True, help="Return once the peer is ready, and let it run.")
+@start_options
+@pass_options
+def start(options: Options, /, name: str | None, key_file: str | None, detach: bool, **given: Any) -> None:
+    """Start one peer and run it until Ctrl-C; with --detach return once it is ready.
+
+    It joins through --seed, peers that it remembers and zeroconf. Without a network key it founds a network.
+    """
+    wishes = wishes_in(given)
+    network = _network(options, key_file)
+    wishes.check_network(network)
+    _join_or_found(network, key_file, wishes)
+    folder = network.peer(name) if name is not None else default_peer(network)
+    if (run := folder.run()) is not None and run.state in ALIVE:
+        raise refused(f"{folder.name} runs already (process {run.pid})", next_step=f"pair stop {folder.name} stops it")
+    settings = wishes.over(_settings(network, folder, given))
+    _check_reach(network, settings, wishes)
+    if detach:
+        _start_detached(options, network, folder, settings)
+    else:
+        _run_here(options, network, folder, settings)
+
+
+def _network(options: Options, key_file: str | None) -> NetworkFolder:
+    if key_file is None:
+        return network_of(options.network)
+    name = load_key_file(Path(key_file)).name
+    if options.network not in (None, name):
+        raise wrong_use(f"{key_file} is the key of the network {name!r}", next_step="leave --network out")
+    return NetworkFolder(pair_home() / name)
+
+
+def _join_or_found(network: NetworkFolder, key_file: str | None, wishes: Wishes) -> None:
+    if key_file is not None:
+        network.adopt(load_key_file(Path(key_file)))
+    elif not network.exists():
+        network.found(network.name, open=wishes.open)
+        kind = "open network" if wishes.open else "network"
+        print_note(f"no key was at hand: founded the {kind} {network.name!r}")
+        if not wishes.open:
+            print_note(f"  its key: {network.key_path}; with a copy others join it: pair start --key-file COPY")
+
+
+def _settings(network: NetworkFolder, folder: PeerFolder, given: dict[str, Any]) -> StartSettings:
+    """Return the settings: what is given, else what was, else the defaults and the first free ports."""
+    before = load_settings(folder)
+    chosen = {field: value for field, value in given.items() if value not in (None, ())}
+    if before is not None:
+        return msgspec.structs.replace(before, **chosen)
+    taken = {settings.port for peer in local_peers(network) if (settings := launching.settings_of(peer)) is not None}
+    bind, api_bind = chosen.get("bind", "127.0.0.1"), chosen.get("api_bind", "127.0.0.1")
+    if "port" not in chosen:
+        chosen["port"] = _first(PEER_BASE, lambda port: port not in taken and is_free(bind, port, udp=True))
+    if "api_port" not in chosen:
+        chosen["api_port"] = _first(API_BASE, lambda port: is_free(api_bind, port, udp=False))
+    return StartSettings(**chosen)
+
+
+def _first(base: int, usable: Callable[[int], bool]) -> int:
+    for port in range(base, base + _PORTS_TRIED_MAX):
+        if usable(port):
+            return port
+    raise failed(f"no port from {base} to {port} is free", next_step="name others with --port and --api-port")
+
+
+def _check_reach(network: NetworkFolder, settings: StartSettings, wishes: Wishes) -> None:
+    for option, address in (("--bind", settings.bind), ("--api-bind", settings.api_bind)):
+        try:
+            is_loopback = ipaddress.ip_address(address).is_loopback
+        except ValueError as error:
+            raise wrong_use(f"{option} {address!r} is no IP address", next_step=f"give {option} 0.0.0.0") from error
+        if network.is_open() and not is_loopback and not wishes.i_know:
+            raise wrong_use(
+                f"{option} {address} would let anybody who reaches this machine read and write the open network",
+                next_step="leave it on 127.0.0.1, or add --i-know if that is what you want",
+            )
+
+
+def _start_detached(options: Options, network: NetworkFolder, folder: PeerFolder, settings: StartSettings) -> None:
+    ends = time.monotonic() + (_TIMEOUT_S if options.timeout_s is None else options.timeout_s)
+    with waiting(f"starting {folder.name}"):
+        with network.lock() as lock:
+            launching.launch(
+                network,
+                [launching.PlannedPeer(folder, settings)],
+                others=[peer for peer in local_peers(network) if peer.name != folder.name],
+                lock=lock,
+                timeout_s=max(1.0, ends - time.monotonic()),
+            )
+        peer = local_peer(network, folder)
+        wait_ready(peer, timeout_s=max(1.0, ends - time.monotonic()))
+    _print_started(options, peer)
+
+
+def _run_here(options: Options, network: NetworkFolder, folder: PeerFolder, settings: StartSettings) -> None:
+    from node.local_peers import peer_config
+    from node.main import run_peer
+
+    others = [peer.address for peer in local_peers(network) if peer.state in ALIVE and peer.address is not None]
+    folder.create()
+    save_settings(folder, settings)
+    run_peer(
+        peer_config(network, network.load(), folder.name, settings),
+        seeds=(*settings.seeds, *others[: launching.SEEDS_PER_PEER]),
+        on_started=lambda: _print_started(options, local_peer(network, folder)),
+    )
+    print_note(f"{folder.name} stopped; its data is kept")
+
+
+def _print_started(options: Options, peer: LocalPeer) -> None:
+    if options.as_json:
+        print_json(peer.document())
+        return
+    print_line(f"{peer.name} of the network {peer.network!r} runs at {peer.address}, its API at {peer.api}")
+    print_note(f"  pair status --peer {peer.name} shows how it sees itself; pair stop {peer.name} stops it")

@@ -1,0 +1,149 @@
+"""``up``: start what is missing of a network of N peers on this machine, and show it."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import click
+
+from bootstrap.fork_server import Outcome
+from bootstrap.home import NetworkFolder
+from bootstrap.ports import PORT_MAX
+from node.cli import launching
+from node.cli.asking import Circle
+from node.cli.ending import end_peers, resume_peer
+from node.cli.interrupts import Interrupts
+from node.cli.options import Options, PairCommand, pass_options
+from node.cli.output import print_json, print_note
+from node.cli.peers import LocalPeer, local_peer, local_peers, network_of
+from node.cli.settling import settle
+from node.cli.start_options import Wishes, start_options, wishes_in
+from node.cli.up_plan import plan_up
+from node.cli.waiting import StatusLine
+from node.errors import EXIT_DONE
+
+PEERS_MAX: Final = 1000
+"""Peers of one ``up``; their ports fit below those that systems hand out."""
+
+_TIMEOUT_S: Final = 60.0
+_INTERRUPTED: Final = 130
+
+
+@click.command(cls=PairCommand)
+@click.argument("count", metavar="N", type=click.IntRange(1, PEERS_MAX))
+@click.option("--detach", is_flag=True, help="Return once the network is whole, and let it run.")
+@click.option("--base-port", type=click.IntRange(0, PORT_MAX), metavar="P", help="peer-i uses P + i (7400).")
+@click.option("--api-base-port", type=click.IntRange(0, PORT_MAX), metavar="P", help="Its API uses P + i (8400).")
+@start_options
+@pass_options
+def up(
+    options: Options, /, count: int, detach: bool, base_port: int | None, api_base_port: int | None, **given: Any
+) -> int:
+    """Start what does not run of peer-1 to peer-N, with the ids, ports and data that they had.
+
+    Shows them until Ctrl-C, which stops the peers that this command started; with --detach it returns once every
+    peer knows all others and all follow one leader.
+    """
+    wishes = wishes_in(given)
+    network = network_of(options.network)
+    wishes.check_network(network)
+    ends = time.monotonic() + (_TIMEOUT_S if options.timeout_s is None else options.timeout_s)
+    line = StatusLine()
+    with Interrupts() as interrupts:
+        try:
+            started = _start(network, count, base_port, api_base_port, wishes, ends=ends, line=line)
+            names = [f"peer-{number}" for number in range(1, count + 1)]
+
+            def look() -> Sequence[LocalPeer]:
+                return [local_peer(network, network.peer(name)) for name in names]
+
+            with Circle(_urls(look()), token=network.tokens().read) as circle:
+                settle(circle, look, timeout_s=max(1.0, ends - time.monotonic()), interrupts=interrupts, line=line)
+                line.clear()
+                if interrupts.happened:
+                    _stop(network, started)
+                    return _INTERRUPTED
+                return _show(options, circle, look, network, started, interrupts, detach=detach)
+        finally:
+            line.clear()
+
+
+def _start(
+    network: NetworkFolder,
+    count: int,
+    base_port: int | None,
+    api_base_port: int | None,
+    wishes: Wishes,
+    *,
+    ends: float,
+    line: StatusLine,
+) -> list[str]:
+    """Start what is missing; return the names of the peers that this command started."""
+    with network.lock() as lock:
+        network.found(network.name, open=wishes.open)
+        plan = plan_up(network, count, base_port=base_port, api_base_port=api_base_port, wishes=wishes)
+        line.show(f"starting {len(plan.starting)} peers" if plan.starting else "looking at the peers")
+        launching.launch(
+            network,
+            plan.starting,
+            others=local_peers(network),
+            lock=lock,
+            timeout_s=max(1.0, ends - time.monotonic()),
+            on_outcome=_counting(line, len(plan.starting)),
+        )
+    for peer in plan.paused:
+        resume_peer(peer)
+        print_note(f"{peer.name} was paused and goes on")
+    return [peer.folder.name for peer in plan.starting]
+
+
+def _counting(line: StatusLine, total: int) -> Callable[[Outcome], None]:
+    seen = 0
+
+    def count(outcome: Outcome) -> None:
+        nonlocal seen
+        seen += 1
+        line.show(f"{seen} of {total} peers started")
+
+    return count
+
+
+def _urls(peers: Sequence[LocalPeer]) -> dict[str, str]:
+    return {peer.name: peer.api for peer in peers if peer.api is not None}
+
+
+def _show(
+    options: Options,
+    circle: Circle,
+    look: Callable[[], Sequence[LocalPeer]],
+    network: NetworkFolder,
+    started: Sequence[str],
+    interrupts: Interrupts,
+    *,
+    detach: bool,
+) -> int:
+    from node.cli.live_table import follow, print_once
+
+    if options.as_json:
+        print_json([peer.document() for peer in look()])
+    if detach:
+        if not options.as_json:
+            print_once(circle, look)
+        return EXIT_DONE
+    follow(circle, look, network=network, interrupts=interrupts, is_silent=options.as_json)
+    _stop(network, started)
+    return EXIT_DONE
+
+
+def _stop(network: NetworkFolder, started: Sequence[str]) -> None:
+    """Stop what this command started, and say so; peers that ran before go on."""
+    rows = local_peers(network)
+    mine = [peer for peer in rows if peer.name in started and peer.pid is not None]
+    others = [peer for peer in rows if peer.name not in started and peer.pid is not None]
+    if mine:
+        print_note(f"stopping {len(mine)} peers …")
+        killed = end_peers(mine)
+        late = f" ({', '.join(killed)} had to be killed)" if killed else ""
+        print_note(f"stopped{late}; their data is kept: pair up goes on with it")
+    if others:
+        print_note(f"{len(others)} peers that ran before go on; pair down stops them")
