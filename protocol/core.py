@@ -47,6 +47,7 @@ from protocol.election import Election
 from protocol.identity import Identity, Verifier
 from protocol.ids import PeerId, ShortId, short_id_of
 from protocol.joining import Joining
+from protocol.limits import MEMBERS_MAX
 from protocol.members import Membership
 from protocol.messages import (
     Ack,
@@ -270,7 +271,7 @@ class Core:
             return
         sender = self._member_behind(event, now, effects)
         if sender is not None:
-            self._dispatch(message, sender, event.source, now, effects)
+            self._dispatch(message, sender, now, effects)
 
     def _member_behind(self, event: Received, now: float, effects: list[Effect]) -> PeerId | None:
         """Return the member that sent this in its current boot; ask anybody else to introduce itself."""
@@ -281,9 +282,9 @@ class Core:
             self._tell_address(event.source, WhoAreYou(), event.sender, effects)
         return None
 
-    def _dispatch(self, message: Message, sender: PeerId, source: Address, now: float, effects: list[Effect]) -> None:
+    def _dispatch(self, message: Message, sender: PeerId, now: float, effects: list[Effect]) -> None:
         if isinstance(message, _MEMBERSHIP_MESSAGES):
-            self._take(self.membership.handle(message, sender=sender, source=source, now=now), now, effects)
+            self._take(self.membership.handle(message, sender=sender, now=now), now, effects)
             if isinstance(message, (Ping, Ack)):
                 self._met(now, effects)
                 if message.claim is not None:
@@ -293,7 +294,7 @@ class Core:
             self._take(self.election.handle(message, sender=sender, now=now), now, effects)
         elif isinstance(message, JoinForward):
             self._take(self.membership.learn(message.descriptor, now=now), now, effects)
-            self._send_pages(message.descriptor, effects)
+            self.membership.introduce(message.descriptor.peer_id, now=now)
 
     def _claimed(self, claim: LeaderClaim, sender: PeerId, now: float, effects: list[Effect]) -> None:
         self._update_electorate(now, effects)
@@ -316,15 +317,22 @@ class Core:
             descriptor=self.descriptor,
             nonce=request.nonce,
             network_time_ms=self.clock.time_ms(now),
-            members=len(self.membership.table),
+            members=min(len(self.membership.table.living), MEMBERS_MAX),
             claim=self.election.claim,
         )
         self._tell_address(event.source, reply, event.sender, effects)
         self._met(now, effects)
+        if is_new:
+            self._have_introduced(newcomer, now, effects)
+
+    def _have_introduced(self, newcomer: Descriptor, now: float, effects: list[Effect]) -> None:
+        """Let the leader introduce a newcomer to everybody; where nobody leads, the lowest id does."""
         leader = self.election.leader
-        if leader is None or leader == self.descriptor.peer_id or leader == newcomer.peer_id:
-            self._send_pages(newcomer, effects)
-        elif is_new:
+        if leader is None or leader == newcomer.peer_id:
+            leader = self.membership.introducer(newcomer.peer_id)
+        if leader == self.descriptor.peer_id:
+            self.membership.introduce(newcomer.peer_id, now=now)
+        else:
             self._take([Tell(leader, JoinForward(descriptor=newcomer))], now, effects)
 
     def _welcomed(self, reply: JoinReply, event: Received, now: float, effects: list[Effect]) -> None:
@@ -336,15 +344,10 @@ class Core:
         if self._met_at is None:
             self.clock.told(reply.network_time_ms, now=now)
         self._take(self.membership.learn(contact, now=now), now, effects)
-        if reply.members > len(self.membership.table):
-            self._take(self.membership.sync_with(contact.peer_id, now=now), now, effects)
+        self.membership.sync_with(contact.peer_id, members=reply.members, now=now)
         self._met(now, effects)
         if reply.claim is not None:
             self._claimed(reply.claim, contact.peer_id, now, effects)
-
-    def _send_pages(self, newcomer: Descriptor, effects: list[Effect]) -> None:
-        for page in self.membership.pages():
-            self._send(newcomer, page, effects)
 
     def _met(self, now: float, effects: list[Effect]) -> None:
         if self._met_at is None:
@@ -365,6 +368,8 @@ class Core:
                 case Tell(peer_id, message):
                     member = self.membership.table.find(peer_id)
                     if member is not None:
+                        if isinstance(message, Ack):
+                            message = msgspec.structs.replace(message, wall_ms=self.clock.wall_ms(now))
                         self._send(member.descriptor, message, effects)
                 case TellAddress(address, message, receiver):
                     self._tell_address(address, message, receiver, effects)

@@ -8,6 +8,7 @@ Contacts stay: one that belongs to no living member is asked again, ever less of
 nothing of each other's members meet through a common seed.
 """
 
+import math
 import random
 from dataclasses import dataclass, field
 from typing import Final
@@ -40,13 +41,14 @@ class Joining:
 
     Invariants:
         1. At most ``_CONTACTS_MAX`` contacts and ``_NONCES_MAX`` nonces are kept.
-        2. Every contact has a next try.
+        2. ``_due`` is the first of the contacts' next tries.
     """
 
     config: ProtocolConfig
     random: random.Random
     _contacts: dict[Address, _Contact] = field(default_factory=dict)
     _nonces: dict[int, float] = field(default_factory=dict)
+    _due: float = math.inf
 
     def found(self, contacts: tuple[Address, ...], *, own: Descriptor, now: float) -> None:
         """Take addresses that somebody told us; they are asked at the next ``wake``."""
@@ -56,6 +58,7 @@ class Joining:
             known = self._contacts.get(address)
             if known is None or known.next_try > now + self.config.join_retry_s:
                 self._contacts[address] = _Contact(next_try=now, pause_s=self.config.join_retry_s)
+                self._due = now
 
     def ask(self, address: Address, *, own: Descriptor, now: float) -> MachineEffect:
         """Introduce ourselves to whoever answers at ``address``."""
@@ -84,13 +87,18 @@ class Joining:
             else:
                 contact.pause_s = self.config.join_retry_max_s
             contact.next_try = now + contact.pause_s
+        self._due = self._first_try()
         return effects
 
     def next_deadline(self) -> float:
         """Return when ``wake`` wants to be called; infinity without contacts."""
-        return min((contact.next_try for contact in self._contacts.values()), default=float("inf"))
+        return self._due
 
     def check_invariants(self) -> None:
         """Assert what the class docstring promises."""
         assert len(self._contacts) <= _CONTACTS_MAX
         assert len(self._nonces) <= _NONCES_MAX
+        assert self._due == self._first_try()
+
+    def _first_try(self) -> float:
+        return min((contact.next_try for contact in self._contacts.values()), default=math.inf)

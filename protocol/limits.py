@@ -27,6 +27,9 @@ COUNCIL_SIZE_MAX: Final = 7
 ACCUSATIONS_PER_MEMBER_MAX: Final = 3
 """Accusations kept as evidence against one member; a verdict never needs more than two accusers."""
 
+EVIDENCE_SIZE_MAX_BYTES: Final = 512
+"""One encoded statement inside a message: what is longer could not be repeated to others."""
+
 UPDATES_PER_MESSAGE_MAX: Final = 24
 """Gossip items in one message; the byte budget usually ends first."""
 

@@ -26,7 +26,8 @@ from protocol.statements import (
 )
 
 Updates = Annotated[
-    tuple[Annotated[bytes, msgspec.Meta(max_length=512)], ...], msgspec.Meta(max_length=limits.UPDATES_PER_MESSAGE_MAX)
+    tuple[Annotated[bytes, msgspec.Meta(max_length=limits.EVIDENCE_SIZE_MAX_BYTES)], ...],
+    msgspec.Meta(max_length=limits.UPDATES_PER_MESSAGE_MAX),
 ]
 """Encoded evidence (see ``protocol.codec.encode_evidence``), most urgent first, within the byte budget."""
 
@@ -144,7 +145,7 @@ class JoinRequest(Message, frozen=True, kw_only=True, tag=10):
 
 
 class JoinReply(Message, frozen=True, kw_only=True, tag=11):
-    """Welcome: who I am, which network time it is, who leads. Member pages (``Gossip``) follow from the leader."""
+    """Welcome: who I am, which network time it is, who leads, how many we are; ``Sync`` then brings the members."""
 
     changes_state: ClassVar[bool] = False  # bound to the request by its nonce
 

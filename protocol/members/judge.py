@@ -15,8 +15,6 @@ same evidence by living accusers, each piece seen again after the last descripto
 in the same state.
 """
 
-import enum
-
 from protocol import limits
 from protocol.codec import encode_evidence
 from protocol.effects import MemberState
@@ -33,25 +31,6 @@ for the shortest time only, and its accusers may be dead by now."""
 
 REFUSALS_FOR_VERDICT = 2
 """Distinct refused accusers that make a verdict at once."""
-
-
-class Admission(enum.Enum):
-    """What a piece of evidence did."""
-
-    NEWS = "news"
-    """It changed what we know, and is on its way to the others."""
-
-    KNOWN = "known"
-    """It said nothing new: known, refuted, or about nobody we know."""
-
-    DISPUTED = "disputed"
-    """An accusation of a living member by one that is dead here: does not count, but the accused should know."""
-
-    FORGED = "forged"
-    """Its signature does not hold."""
-
-    NO_ROOM = "no room"
-    """The table is full."""
 
 
 def order_of(statement: Descriptor | Accusation | Leave) -> tuple[int, int]:
@@ -79,8 +58,12 @@ class Judge:
         self._news = news
         self._suspicions = suspicions
 
-    def admit(self, evidence: Evidence, *, now: float) -> Admission:
-        """Weigh evidence about another peer; its signature is checked before it has any effect."""
+    def admit(self, evidence: Evidence, *, now: float) -> bool:
+        """Weigh evidence about another peer; return whether it changed what we know, and so is news.
+
+        Its signature is checked before it has any effect. Forged, refuted and repeated evidence, and what a full
+        table has no room for, change nothing.
+        """
         if isinstance(evidence, Descriptor):
             return self._admit_descriptor(evidence, now=now)
         if isinstance(evidence, Accusation):
@@ -91,17 +74,16 @@ class Judge:
         """Enter a peer from an earlier run: a suspect until somebody vouches for it."""
         if self._table.find(descriptor.peer_id) is not None or len(self._table) >= limits.MEMBERS_MAX:
             return
-        if self._local.is_authentic(descriptor):
+        if self._is_sound(descriptor):
             self._table.insert(descriptor, "suspect", now=now).is_remembered = True
 
     def heard(self, member: Member, *, now: float) -> None:
         """Count an authentic message of this boot of ``member``: one that was only remembered is back."""
         member.is_met = True
-        member.heard_at = now
         if member.is_remembered:
             self._vouch(member, now=now)
 
-    def accuse(self, member: Member, kind: Kind, *, now: float, is_news: bool = True) -> bool:
+    def accuse(self, member: Member, kind: Kind, *, now: float) -> bool:
         """Sign an accusation of a living member; return whether it adds anything to those that stand."""
         own = member.accusations.get(self._local.peer_id)
         if not member.is_living or (own is not None and own.kind in (kind, "refused")):
@@ -109,21 +91,9 @@ class Judge:
         accusation = self._local.accuse(member.descriptor, kind)
         if not self._keep(member, accusation):
             return False
-        if is_news:
-            self._news.add(accusation)
+        self._news.add(accusation)
         self._recompute(member, now=now)
         return True
-
-    def publish_own(self, member: Member) -> None:
-        """Let the others hear of an accusation that was made with ``is_news`` false."""
-        own = member.accusations.get(self._local.peer_id)
-        if own is not None:
-            self._news.add(own)
-
-    def withdraw_own(self, member: Member, *, now: float) -> None:
-        """Take back an own accusation that nobody heard yet."""
-        if member.accusations.pop(self._local.peer_id, None) is not None:
-            self._recompute(member, now=now)
 
     def condemn(self, member: Member, *, now: float) -> None:
         """Declare an accused member failed by the own clock."""
@@ -138,65 +108,66 @@ class Judge:
         member.is_remembered = False
         self.condemn(member, now=now)
 
-    def _admit_descriptor(self, descriptor: Descriptor, *, now: float) -> Admission:
+    def _admit_descriptor(self, descriptor: Descriptor, *, now: float) -> bool:
         member = self._table.find(descriptor.peer_id)
         if member is None:
-            if len(self._table.living) >= limits.MEMBERS_MAX:
-                return Admission.NO_ROOM
-            if not self._local.is_authentic(descriptor):
-                return Admission.FORGED
+            if len(self._table.living) >= limits.MEMBERS_MAX or not self._is_sound(descriptor):
+                return False
             self._table.insert(descriptor, "alive", now=now)
-            self._news.add(descriptor)
-            return Admission.NEWS
+            self._news.add(descriptor, is_urgent=False)
+            return True
         order, known_order = order_of(descriptor), order_of(member.descriptor)
         # Two descriptors of one order can only come from one key used twice; all tables keep the same one.
         if order < known_order or (order == known_order and encode_evidence(descriptor) <= member.encoded):
             if descriptor == member.descriptor and member.is_remembered:
                 self._vouch(member, now=now)
-            return Admission.KNOWN
-        if not self._local.is_authentic(descriptor):
-            return Admission.FORGED
+            return False
+        if not self._is_sound(descriptor):
+            return False
+        self._news.add(descriptor, is_urgent=descriptor.boot == member.descriptor.boot)
         self._replace(member, descriptor, now=now)
-        self._news.add(descriptor)
-        return Admission.NEWS
+        return True
 
-    def _admit_accusation(self, accusation: Accusation, *, now: float) -> Admission:
+    def _admit_accusation(self, accusation: Accusation, *, now: float) -> bool:
         accuser_id = accusation.author
         member = self._table.find(PeerId(accusation.accused))
         accuser = self._table.find(accuser_id)
         # Echoes of own accusations add nothing: those of this boot are kept, an earlier boot's are not ours.
         if member is None or accuser is None or accuser_id in (member.peer_id, self._local.peer_id):
-            return Admission.KNOWN
+            return False
         if not member.is_living or order_of(accusation) != order_of(member.descriptor):
-            return Admission.KNOWN
+            return False
         known = member.accusations.get(accuser_id)
         if known is not None and known.kind in (accusation.kind, "refused"):
-            return Admission.KNOWN
-        if not self._local.is_authentic(accusation):
-            return Admission.FORGED
+            return False
         if not accuser.is_living and not self._is_newcomer(member, now=now):
-            return Admission.DISPUTED
-        if not self._keep(member, accusation):
-            return Admission.KNOWN
+            return False  # the word of the dead counts only about those whose life nobody here has seen
+        if not self._local.is_authentic(accusation) or not self._keep(member, accusation):
+            return False
         self._news.add(accusation)
         self._recompute(member, now=now)
-        return Admission.NEWS
+        return True
 
-    def _admit_leave(self, leave: Leave, *, now: float) -> Admission:
+    def _admit_leave(self, leave: Leave, *, now: float) -> bool:
         member = self._table.find(leave.author)
         if member is None or order_of(leave) < order_of(member.descriptor):
-            return Admission.KNOWN
+            return False
         if member.leave is not None and order_of(leave) <= order_of(member.leave):
-            return Admission.KNOWN
+            return False
         if not self._local.is_authentic(leave):
-            return Admission.FORGED
+            return False
         member.leave = leave
         member.accusations.clear()
         member.is_condemned = False
         self._news.forget_accusations(member.peer_id)
         self._news.add(leave)
         self._recompute(member, now=now)
-        return Admission.NEWS
+        return True
+
+    def _is_sound(self, descriptor: Descriptor) -> bool:
+        """Return whether a descriptor may enter the table: others can repeat it, and its author signed it."""
+        fits = len(encode_evidence(descriptor)) <= limits.EVIDENCE_SIZE_MAX_BYTES
+        return fits and self._local.is_authentic(descriptor)
 
     def _keep(self, member: Member, accusation: Accusation) -> bool:
         """Keep the weightiest accusations: refused before silent, then by accuser; return whether this is one."""
@@ -211,18 +182,18 @@ class Judge:
 
     def _replace(self, member: Member, descriptor: Descriptor, *, now: float) -> None:
         """Take a newer description: what was said against the older one is void."""
-        is_new_boot = descriptor.boot != member.descriptor.boot
         if order_of(descriptor) > order_of(member.descriptor):
+            member.is_refusal_void |= member.refused_count > 0
             member.accusations.clear()
             member.is_condemned = False
             self._news.forget_accusations(member.peer_id)
             self._suspicions.stop(member.peer_id)
             if member.leave is not None and order_of(member.leave) < order_of(descriptor):
                 member.leave = None
-        if is_new_boot:
-            member.is_met = False
+        if descriptor.boot != member.descriptor.boot:
+            member.is_met = member.is_introduced = member.is_refusal_void = False
             member.learned_at = now
-            member.rtt_s = None
+            member.round_trip_s = None
         member.is_remembered = False
         self._table.describe(member, descriptor)
         self._recompute(member, now=now)

@@ -5,35 +5,27 @@ refute at once (Lifeguard 2017, "Buddy System").
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from protocol.effects import Tell, TimeSample
 from protocol.ids import PeerId
-from protocol.limits import MESSAGE_SIZE_MAX_BYTES
-from protocol.members.local import LocalPeer
-from protocol.members.news import News
+from protocol.limits import MESSAGE_SIZE_MAX_BYTES, UPDATES_PER_MESSAGE_MAX
+from protocol.members.news import ITEM_OVERHEAD_BYTES, News
 from protocol.members.table import Member, MemberTable
 from protocol.messages import Ack, Gossip, LeaderClaim, Ping
 
 UPDATES_BUDGET_BYTES = MESSAGE_SIZE_MAX_BYTES - 96
 """Room for updates: less the other fields of a ping or an ack at their longest, the leader claim included."""
 
-UNANSWERED_MAX = 8192
+UNANSWERED_MAX = 1024
 """Pings whose ack is still welcome; the oldest is given up first."""
 
-RTT_WEIGHT = 0.125
+ROUND_TRIP_WEIGHT = 0.125
 """Share of a new sample in the smoothed round-trip time (RFC 6298)."""
 
 PROMPT_PAUSE_S = 0.2
 """Least time between two messages that only show a member what it is accused of."""
-
-
-@dataclass(frozen=True, slots=True)
-class RelayOrder:
-    """Who asked us to ping, and the number of its own probe."""
-
-    requester: PeerId
-    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,54 +34,50 @@ class SentPing:
 
     peer_id: PeerId
     sent_at: float
-    relay: RelayOrder | None
 
 
 class Pings:
     """Makes pings, acks and gossip, and matches acks to pings."""
 
-    def __init__(self, *, local: LocalPeer, table: MemberTable, news: News) -> None:
+    def __init__(self, *, table: MemberTable, news: News) -> None:
         self.claim: LeaderClaim | None = None
         """Whom this peer follows, as the core says; rides on every ping and ack."""
-        self._local = local
         self._table = table
         self._news = news
         self._sequence = 0
         self._unanswered: dict[int, SentPing] = {}
         self._ran_since = -math.inf
 
-    def ping(self, member: Member, *, now: float, relay: RelayOrder | None = None) -> Tell:
-        """Return a new ping to ``member``."""
-        self._sequence += 1
-        self._unanswered[self._sequence] = SentPing(peer_id=member.peer_id, sent_at=now, relay=relay)
-        if len(self._unanswered) > UNANSWERED_MAX:
-            del self._unanswered[next(iter(self._unanswered))]
-        updates = self._updates(member, first=[], now=now)
-        return Tell(member.peer_id, Ping(sequence=self._sequence, updates=updates, claim=self.claim))
-
     @property
     def last_sequence(self) -> int:
         """The number of the newest ping."""
         return self._sequence
 
+    def ping(self, member: Member, *, now: float) -> Tell:
+        """Return a new ping to ``member``."""
+        self._sequence += 1
+        self._unanswered[self._sequence] = SentPing(peer_id=member.peer_id, sent_at=now)
+        if len(self._unanswered) > UNANSWERED_MAX:
+            del self._unanswered[next(iter(self._unanswered))]
+        updates = self._updates(member, first=[], now=now)
+        return Tell(member.peer_id, Ping(sequence=self._sequence, updates=updates, claim=self.claim))
+
     def ack(self, member: Member, sequence: int, *, now: float, introduce: bool) -> Tell:
-        """Return the answer to a ping; the core fills in the network time.
+        """Return the answer to a ping; the core fills in what its wall clock shows.
 
         Args:
             introduce: Put the own descriptor first: the member holds an older one.
         """
         first = [self._table.local.encoded] if introduce else []
         updates = self._updates(member, first=first, now=now)
-        return Tell(
-            member.peer_id, Ack(sequence=sequence, network_time_ms=0, updates=updates, claim=self.claim)
-        )
+        return Tell(member.peer_id, Ack(sequence=sequence, wall_ms=0, updates=updates, claim=self.claim))
 
-    def gossip(self, member: Member) -> Tell | None:
-        """Return news for ``member``, or None when there are none for it."""
+    def gossip(self, member: Member) -> list[Tell]:
+        """Return a message with news for ``member``; none when there are none for it."""
         updates = self._news.take(
             receiver=member.peer_id, members=len(self._table.living), budget_bytes=UPDATES_BUDGET_BYTES
         )
-        return Tell(member.peer_id, Gossip(updates=updates)) if updates else None
+        return [Tell(member.peer_id, Gossip(updates=updates))] if updates else []
 
     def prompt(self, member: Member, *, now: float) -> list[Tell]:
         """Return a message that shows an accused member the accusations, unless it was shown them just now."""
@@ -98,7 +86,7 @@ class Pings:
         member.prompted_at = now
         return [Tell(member.peer_id, Gossip(updates=tuple(member.encoded_accusations)))]
 
-    def answered(self, member: Member, sequence: int, *, now: float) -> SentPing | None:
+    def answered(self, member: Member, sequence: int) -> SentPing | None:
         """Match an ack to its ping; None when this member was not asked, or answered before."""
         sent = self._unanswered.get(sequence)
         if sent is None or sent.peer_id != member.peer_id:
@@ -110,13 +98,18 @@ class Pings:
         """Smooth the member's round-trip time and return the sample; none when a stall lies in between."""
         if sent.sent_at < self._ran_since:
             return []
-        rtt_s = now - sent.sent_at
-        member.rtt_s = rtt_s if member.rtt_s is None else member.rtt_s + RTT_WEIGHT * (rtt_s - member.rtt_s)
-        return [TimeSample(peer_id=member.peer_id, rtt_s=rtt_s, network_time_ms=ack.network_time_ms)]
+        round_trip_s = now - sent.sent_at
+        known_s = round_trip_s if member.round_trip_s is None else member.round_trip_s
+        member.round_trip_s = known_s + ROUND_TRIP_WEIGHT * (round_trip_s - known_s)
+        return [TimeSample(peer_id=member.peer_id, wall_ms=ack.wall_ms, round_trip_s=round_trip_s)]
 
     def resume(self, now: float) -> None:
         """This process did not run: acks of earlier pings lay in the socket and measure nothing."""
         self._ran_since = now
+
+    def check_invariants(self) -> None:
+        """Assert that the pings that are waited for are bounded."""
+        assert len(self._unanswered) <= UNANSWERED_MAX
 
     def _updates(self, member: Member, *, first: list[bytes], now: float) -> tuple[bytes, ...]:
         if member.accusations:
@@ -128,3 +121,17 @@ class Pings:
             members=len(self._table.living),
             budget_bytes=UPDATES_BUDGET_BYTES,
         )
+
+
+def pages_of(evidence: Iterable[bytes]) -> list[Gossip]:
+    """Return as few messages as carry ``evidence`` in its order."""
+    pages: list[list[bytes]] = []
+    room = 0
+    for encoded in evidence:
+        size = len(encoded) + ITEM_OVERHEAD_BYTES
+        if size > room or len(pages[-1]) == UPDATES_PER_MESSAGE_MAX:
+            pages.append([])
+            room = UPDATES_BUDGET_BYTES
+        pages[-1].append(encoded)
+        room -= size
+    return [Gossip(updates=tuple(page)) for page in pages]

@@ -46,13 +46,16 @@ class Member:
     is_met: bool = False
     """Whether this boot ever sent us anything."""
 
-    heard_at: float = -math.inf
-    """When this boot last sent us anything."""
+    is_introduced: bool = False
+    """Whether this peer introduced this boot to the others, or is about to."""
+
+    is_refusal_void: bool = False
+    """This boot answered the word that it refuses connections: only our way to its port is closed."""
 
     prompted_at: float = -math.inf
     """When we last showed it the accusations against it."""
 
-    rtt_s: float | None = None
+    round_trip_s: float | None = None
     """Smoothed round-trip time of its acks; None before the first."""
 
     @property

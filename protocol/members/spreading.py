@@ -1,0 +1,114 @@
+"""How word gets around: rounds of gossip, introductions of newcomers, and what must be told at once."""
+
+import math
+
+from protocol import limits
+from protocol.effects import MachineEffect, Tell
+from protocol.ids import PeerId
+from protocol.members.local import LocalPeer
+from protocol.members.news import News
+from protocol.members.pings import Pings, pages_of
+from protocol.members.table import Member, MemberTable
+from protocol.messages import Gossip
+from protocol.statements import Leave
+
+SOON_S = 0.01
+"""Word waits so long for company before the first message: peers that join or die together share datagrams."""
+
+TOLD_MAX = 256
+"""Members that one peer tells of newcomers or of its own goodbye itself; the others hear it from these."""
+
+LINKED_PREDECESSORS = 2
+"""Members that hold a link to a peer because it follows them in the ring (DESIGN section 6)."""
+
+
+class Spreading:
+    """When to tell whom. What is told comes from the news and from the table."""
+
+    def __init__(self, *, local: LocalPeer, table: MemberTable, news: News, pings: Pings) -> None:
+        self._local = local
+        self._table = table
+        self._news = news
+        self._pings = pings
+        self._round_due = math.inf
+        self._rounds_from = -math.inf
+        self._newcomers: dict[PeerId, None] = {}
+        self._introduction_due = math.inf
+        self._introductions_from = -math.inf
+
+    @property
+    def deadline(self) -> float:
+        """When the next message is due."""
+        return min(self._round_due, self._introduction_due)
+
+    def schedule(self, *, now: float, is_hasty: bool = True) -> None:
+        """Plan a round of gossip when there is urgent news: soon, but never two within one interval."""
+        if self._news.is_urgent:
+            pause_s = SOON_S if is_hasty else self._local.config.gossip_interval_s
+            self._round_due = min(self._round_due, max(now + pause_s, self._rounds_from))
+
+    def introduce(self, newcomer: Member, *, now: float) -> None:
+        """Tell everybody of a peer that nobody else introduces; each boot once."""
+        if not newcomer.is_introduced:
+            newcomer.is_introduced = True
+            self._newcomers[newcomer.peer_id] = None
+            self._introduction_due = min(
+                self._introduction_due, max(now + SOON_S, self._introductions_from)
+            )
+
+    def wake(self, *, now: float) -> list[MachineEffect]:
+        """Send what is due."""
+        effects: list[MachineEffect] = []
+        interval_s = self._local.config.gossip_interval_s
+        if self._introduction_due <= now:
+            self._introduction_due = math.inf
+            self._introductions_from = now + interval_s
+            effects += self._introductions()
+        if self._round_due <= now:
+            for member in self._some(self._partners(), self._local.config.gossip_fanout):
+                effects += self._pings.gossip(member)
+            self._rounds_from = now + interval_s
+            self._round_due = self._rounds_from if self._news.is_urgent else math.inf
+        return effects
+
+    def tell_refusal(self, accused: Member) -> list[MachineEffect]:
+        """Tell those who matter, at once, that this peer was refused as well or before others.
+
+        The first accuser needs a second: the council, those who hold links to the accused, and some more hear it.
+        Whoever completes the verdict tells the earlier accusers only, who told the others: forty observers of one
+        death must not send forty times forty datagrams.
+        """
+        message = Gossip(updates=tuple(accused.encoded_accusations))
+        if not accused.is_living:
+            told = [accuser for accuser in accused.accusations if accuser != self._local.peer_id]
+            return [Tell(accuser, message) for accuser in told]
+        partners = [member for member in self._partners() if member is not accused]
+        chosen = dict.fromkeys(self._table.council)
+        chosen.update(dict.fromkeys(self._table.predecessors_of(accused.peer_id, LINKED_PREDECESSORS)))
+        chosen.update((member.peer_id, None) for member in self._some(partners, self._local.config.gossip_fanout))
+        return [Tell(peer_id, message) for peer_id in chosen if peer_id not in (self._local.peer_id, accused.peer_id)]
+
+    def farewell(self, leave: Leave) -> list[MachineEffect]:
+        """Say goodbye to everybody, for this peer will not gossip any more."""
+        self._news.add(leave)
+        return [tell for member in self._some(self._partners(), TOLD_MAX) for tell in self._pings.gossip(member)]
+
+    def _introductions(self) -> list[MachineEffect]:
+        newcomers = [member for member in map(self._table.find, self._newcomers) if member is not None]
+        self._newcomers.clear()
+        pages = pages_of(member.encoded for member in newcomers if member.is_living)
+        alone = newcomers[0] if len(newcomers) == 1 else None
+        told = [member for member in self._partners() if member is not alone]
+        return [Tell(member.peer_id, page) for member in self._some(told, TOLD_MAX) for page in pages]
+
+    def _partners(self) -> list[Member]:
+        """Return the members that are worth a message: those of an earlier run may be long gone."""
+        return [member for member in self._table.living_others() if not member.is_remembered]
+
+    def _some(self, members: list[Member], count: int) -> list[Member]:
+        return members if len(members) <= count else self._local.random.sample(members, count)
+
+    def check_invariants(self) -> None:
+        """Assert that those to be introduced are bounded and have a time."""
+        assert len(self._newcomers) <= limits.MEMBERS_MAX + limits.REMEMBERED_DEAD_MAX
+        assert not self._newcomers or self._introduction_due < math.inf
