@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 
 from benchmarks.pair_network import PairNetwork
 
@@ -13,10 +14,8 @@ def holders_on_disk(network: PairNetwork, keys: Sequence[str]) -> dict[str, list
         if peer.pid is None:
             continue
         path = network.folder(peer) / "records.sqlite"
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-            for (key,) in database.execute("SELECT key FROM records"):
-                name = key.decode() if isinstance(key, bytes) else key
-                if name in holders:
-                    holders[name].append(peer.id)
-        database.close()
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            for (key,) in database.execute("SELECT key FROM records WHERE kind = 'value'"):
+                if key in holders:
+                    holders[key].append(peer.id)
     return holders
