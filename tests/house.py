@@ -324,7 +324,8 @@ def without_docstring(source: str, *, allowed: frozenset[str] = frozenset()) -> 
     """Return the module, public classes and public functions that say nothing of themselves.
 
     Silent may be: special and nested functions; setters, whose property speaks for both; methods of a ``Protocol``
-    whose body is ``...`` (their names and types are all there is), and those named in ``allowed``, as ``function``, ``method`` or ``Class.method``.
+    whose body is ``...`` (their names and types are all there is), and those named in ``allowed``, as ``function``,
+    ``method`` or ``Class.method``.
     """
     tree = ast.parse(source)
     complaints = [] if not tree.body or ast.get_docstring(tree) else ["1: the module"]
