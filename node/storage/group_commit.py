@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from node.storage.sqlite_errors import store_error_of
+from node.storage.sqlite_errors import SQLITE_ERRORS, SqliteError, store_error_of
 from protocol.errors import StoreError
 
 _WEIGHT_MAX_BYTES: Final = 2**18
@@ -106,10 +106,10 @@ class GroupCommit:
                 weight_bytes += call.weight_bytes
         return group
 
-    def _commit(self) -> sqlite3.Error | None:
+    def _commit(self) -> SqliteError | None:
         try:
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             return error
         return None
 
@@ -130,7 +130,7 @@ class GroupCommit:
                 call.is_alone = True
                 self._waiting.appendleft(call)
         elif not group[0].done.done():
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, SQLITE_ERRORS):
                 cause = store_error_of(error, self._path, f"write {self._path}")
                 cause.__cause__ = error
                 error = cause

@@ -16,7 +16,8 @@ from typing import Final
 
 from bootstrap.files import os_errors, set_aside, sync_folder
 from node.storage.record_tables import RecordTables
-from node.storage.sqlite_errors import is_damage, sqlite_errors
+from node.storage.sqlite_errors import SQLITE_ERRORS, is_damage, sqlite_errors
+from node.storage.write_ahead import WriteAheadLog
 from protocol.errors import StoreError
 
 FORMAT_VERSION: Final = 1
@@ -87,7 +88,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """Open a connection for transactions that are durable when they end. It may move between threads.
 
     Raises:
-        sqlite3.Error: It cannot be opened, or is no database.
+        SqliteError: It cannot be opened, or is no database.
     """
     connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
@@ -118,6 +119,7 @@ def _find_damage(path: Path, *, is_suspect: bool) -> str | None:
     with os_errors(f"open {path}"):
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
         size_bytes = path.stat().st_size
+        log = WriteAheadLog(path.with_name(path.name + "-wal"))
     if size_bytes == 0:
         return "it is empty"
     try:
@@ -130,16 +132,30 @@ def _find_damage(path: Path, *, is_suspect: bool) -> str | None:
                 )
             if version < FORMAT_VERSION:
                 return "it has no version"
+            connection.execute("BEGIN IMMEDIATE")  # refused when the head of the file says that nobody may write it
+            connection.execute("ROLLBACK")
+            log_damage = _find_log_damage(log, connection, path)
+            if log_damage is not None:
+                return log_damage
             tables = RecordTables(connection, on_damage=_told_elsewhere)
             if is_suspect or size_bytes <= CHECKED_SIZE_MAX_BYTES:
                 return tables.find_damage()
             tables.count()
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         if is_damage(error):
             return str(error)
         with sqlite_errors(path, f"open {path}"):
             raise
     return None
+
+
+def _find_log_damage(log: WriteAheadLog, connection: sqlite3.Connection, path: Path) -> str | None:
+    _, valid_frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    with os_errors(f"read the log of {path}"):
+        damage = log.find_damage(max(valid_frames, 0))
+        if damage is not None:
+            log.keep()
+    return damage
 
 
 def _replace(path: Path, reason: str) -> DamagedRecords:
@@ -166,7 +182,7 @@ def _salvage(damaged: Path, tables: RecordTables) -> int:
             for stored in source.salvage():
                 tables.store(stored)
                 saved += 1
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         if not is_damage(error):
             raise
     return saved

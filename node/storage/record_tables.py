@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from node.ports import StoredRecord
+from node.storage.sqlite_errors import SQLITE_ERRORS
 from protocol.ids import Digest
 from protocol.records import Record, newest
 
@@ -72,7 +73,7 @@ _decode: Final = msgspec.msgpack.Decoder(Record).decode
 
 
 class RecordTables:
-    """Reads and writes through one connection. Every method may raise ``sqlite3.Error``."""
+    """Reads and writes through one connection. Every method may raise ``SqliteError``."""
 
     def __init__(self, connection: sqlite3.Connection, *, on_damage: Callable[[str], None]) -> None:
         """Use ``connection``; ``on_damage`` is told of each row that turns out not to be whole."""
@@ -211,7 +212,7 @@ class RecordTables:
                 while True:
                     try:
                         row = rows.fetchone()
-                    except sqlite3.Error:
+                    except SQLITE_ERRORS:
                         break
                     if row is None:
                         return  # the whole table was read

@@ -17,7 +17,7 @@ from node.ports import StoredRecord
 from node.storage.group_commit import GroupCommit
 from node.storage.record_file import DamagedRecords, connect, open_file, suspect
 from node.storage.record_tables import RecordTables
-from node.storage.sqlite_errors import is_damage, sqlite_errors, store_error_of
+from node.storage.sqlite_errors import SQLITE_ERRORS, is_damage, sqlite_errors, store_error_of
 from protocol.errors import StoreError
 from protocol.ids import Digest
 from protocol.records import Record
@@ -138,7 +138,7 @@ class SqliteRecordStore:
     def _sqlite_read(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             if self._closed:
                 raise StoreError(f"{self.path.name} is closed", next_step="ask another peer") from error
             if is_damage(error):

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from protocol.errors import DiskFull, StoreError
 
@@ -14,6 +14,12 @@ _SPACE_MIN_BYTES: Final = 2**16
 
 _BASE: Final = 0xFF
 """An extended code holds its base code in the lowest byte."""
+
+SqliteError: TypeAlias = sqlite3.Error | UnicodeDecodeError
+"""What may come from SQLite: its module fails to decode a message that quotes a damaged schema."""
+
+SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""The same, to catch it."""
 
 _OF_THE_MACHINE: Final = frozenset(
     {
@@ -31,7 +37,7 @@ _OF_THE_MACHINE: Final = frozenset(
 """The machine does not allow it just now; the file may be whole."""
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: SqliteError) -> bool:
     """Return whether ``error`` says something about the content of the file, rather than about the machine."""
     return _code_of(error) not in _OF_THE_MACHINE
 
@@ -41,11 +47,11 @@ def sqlite_errors(path: Path, doing: str) -> Iterator[None]:
     """Turn an error of SQLite in the block into a ``StoreError``; ``doing`` completes "cannot …"."""
     try:
         yield
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise store_error_of(error, path, doing) from error
 
 
-def store_error_of(error: sqlite3.Error, path: Path, doing: str) -> StoreError:
+def store_error_of(error: SqliteError, path: Path, doing: str) -> StoreError:
     """Return our error for ``error``, met while ``doing`` something with the database at ``path``."""
     code = _code_of(error)
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path)):
@@ -59,7 +65,7 @@ def store_error_of(error: sqlite3.Error, path: Path, doing: str) -> StoreError:
     return StoreError(f"cannot {doing}: {error}", next_step=step)
 
 
-def _code_of(error: sqlite3.Error) -> int:
+def _code_of(error: SqliteError) -> int:
     """Return the base code; errors that the module raises by itself have none and count as plain errors."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _BASE
 
