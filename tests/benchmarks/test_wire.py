@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from benchmarks.wire import Client, stream_events
+from tests.loops import on_every_loop
 
 
 @asynccontextmanager
@@ -42,6 +43,7 @@ async def answering(*pieces: bytes, ends: bool = False) -> AsyncIterator[tuple[s
         [b"HTTP/1.1 200 OK\r\nETag: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nl", b"lo\r\n0\r\n\r\n"],
     ],
 )
+@on_every_loop
 async def test_an_answer_is_read_however_it_arrives(pieces: list[bytes]) -> None:
     """In one piece, in many, in chunks; then the connection serves the next request."""
     async with answering(*pieces) as (url, requests):
@@ -57,6 +59,7 @@ async def test_an_answer_is_read_however_it_arrives(pieces: list[bytes]) -> None
     assert b"Pair-Explain: 1\r\n" in requests[0]
 
 
+@on_every_loop
 async def test_a_connection_that_ends_early_is_an_error_and_the_next_request_opens_another() -> None:
     """A peer that was killed must not be taken for one that found nothing."""
     async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", ends=True) as (url, requests):
@@ -69,6 +72,7 @@ async def test_a_connection_that_ends_early_is_an_error_and_the_next_request_ope
     assert len(requests) == 2
 
 
+@on_every_loop
 async def test_a_server_that_says_nothing_is_left_after_the_time_out() -> None:
     """Every wait has an end."""
     async with answering() as (url, _):
@@ -78,6 +82,7 @@ async def test_a_server_that_says_nothing_is_left_after_the_time_out() -> None:
         client.close()
 
 
+@on_every_loop
 async def test_events_are_read_from_a_chunked_stream() -> None:
     """Comments and the sizes of chunks are passed over."""
     event = b'event: member\ndata: {"state": "failed"}\n\n'
@@ -90,6 +95,7 @@ async def test_events_are_read_from_a_chunked_stream() -> None:
     assert [(event.kind, event.document) for event in events] == [("member", {"state": "failed"})] * 2
 
 
+@on_every_loop
 async def test_a_refused_stream_is_an_error() -> None:
     """No events because the peer said no is not the same as no events."""
     async with answering(b"HTTP/1.1 401 Unauthorized\r\n\r\n", ends=True) as (url, _):
