@@ -49,12 +49,14 @@ def start(options: Options, /, name: str | None, key_file: str | None, detach: b
     wishes = wishes_in(given)
     network = _network(options, key_file)
     wishes.check_network(network)
+    is_open = network.is_open() if network.exists() else wishes.open
+    _check_reach(given["bind"], given["api_bind"], is_open=is_open, wishes=wishes)
     _join_or_found(network, key_file, wishes)
     folder = network.peer(name) if name is not None else default_peer(network)
     if (run := folder.run()) is not None and run.state in ALIVE:
         raise refused(f"{folder.name} runs already (process {run.pid})", next_step=f"pair stop {folder.name} stops it")
     settings = wishes.over(_settings(network, folder, given))
-    _check_reach(network, settings, wishes)
+    _check_reach(settings.bind, settings.api_bind, is_open=network.is_open(), wishes=wishes)
     if detach:
         _start_detached(options, network, folder, settings)
     else:
@@ -103,13 +105,15 @@ def _first(base: int, usable: Callable[[int], bool]) -> int:
     raise failed(f"no port from {base} to {port} is free", next_step="name others with --port and --api-port")
 
 
-def _check_reach(network: NetworkFolder, settings: StartSettings, wishes: Wishes) -> None:
-    for option, address in (("--bind", settings.bind), ("--api-bind", settings.api_bind)):
+def _check_reach(bind: str | None, api_bind: str | None, *, is_open: bool, wishes: Wishes) -> None:
+    for option, address in (("--bind", bind), ("--api-bind", api_bind)):
+        if address is None:
+            continue
         try:
             is_loopback = ipaddress.ip_address(address).is_loopback
         except ValueError as error:
             raise wrong_use(f"{option} {address!r} is no IP address", next_step=f"give {option} 0.0.0.0") from error
-        if network.is_open() and not is_loopback and not wishes.i_know:
+        if is_open and not is_loopback and not wishes.i_know:
             raise wrong_use(
                 f"{option} {address} would let anybody who reaches this machine read and write the open network",
                 next_step="leave it on 127.0.0.1, or add --i-know if that is what you want",

@@ -80,8 +80,8 @@ def _start(
 ) -> list[str]:
     """Start what is missing; return the names of the peers that this command started."""
     with network.lock() as lock:
-        network.found(network.name, open=wishes.open)
         plan = plan_up(network, count, base_port=base_port, api_base_port=api_base_port, wishes=wishes)
+        network.found(network.name, open=wishes.open)
         line.show(f"starting {len(plan.starting)} peers" if plan.starting else "looking at the peers")
         launching.launch(
             network,
