@@ -1,10 +1,12 @@
 """Members, requesters and open peers for tests of the Kademlia part: no more than the ports ask for."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import msgspec
 from kademlia.network import Server
 
 from node.dht.kademlia.members import KademliaNode
@@ -16,6 +18,7 @@ from protocol.messages import FindNode, Reply, Request
 from protocol.records import UNSIGNED_WRITER, Record
 from protocol.statements import Descriptor
 from tests.protocol import samples
+from tests.waiting import until
 
 LOOPBACK = "127.0.0.1"
 
@@ -222,3 +225,66 @@ def address_of(server: Server) -> tuple[str, int]:
 def record(value: bytes, *, stamp: int = 1) -> Record:
     """Return an unsigned record, as a stock node writes it."""
     return Record(author_key=UNSIGNED_WRITER, key="", value=value, stamp=stamp)
+
+
+class RawNode(asyncio.DatagramProtocol):
+    """Somebody with a socket who says what a test wants, right or wrong; answers calls as ``answers`` says."""
+
+    def __init__(self) -> None:
+        self.received: list[bytes] = []
+        self.answers: dict[str, object] = {}
+        """Call → what is answered; other calls stay without an answer."""
+
+    @property
+    def calls(self) -> list[str]:
+        """Names of the calls that came in."""
+        return [msgspec.msgpack.decode(each[21:])[0] for each in self.received if each[:1] == b"\x00"]
+
+    @property
+    def replies(self) -> dict[bytes, Any]:
+        """What was answered, by message id."""
+        return {each[1:21]: msgspec.msgpack.decode(each[21:]) for each in self.received if each[:1] == b"\x01"}
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the socket."""
+        host, port = self._transport.get_extra_info("sockname")
+        return (host, port)
+
+    def send(self, datagram: bytes, address: tuple[str, int]) -> None:
+        self._transport.sendto(datagram, address)
+
+    def call(self, address: tuple[str, int], name: str, *arguments: object) -> bytes:
+        """Send a call; return its message id."""
+        message_id = os.urandom(20)
+        self.send(b"\x00" + message_id + msgspec.msgpack.encode([name, list(arguments)]), address)
+        return message_id
+
+    async def ask(self, address: tuple[str, int], name: str, *arguments: object) -> Any:
+        """Send a call and wait for its answer."""
+        message_id = self.call(address, name, *arguments)
+        await until(lambda: message_id in self.replies)
+        return self.replies[message_id]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        self.received.append(data)
+        if data[:1] == b"\x00" and (name := msgspec.msgpack.decode(data[21:])[0]) in self.answers:
+            self.send(b"\x01" + data[1:21] + msgspec.msgpack.encode(self.answers[name]), (addr[0], addr[1]))
+
+    def error_received(self, exc: Exception) -> None:
+        """Ignore ICMP errors: a test may speak to closed ports."""
+
+
+@asynccontextmanager
+async def raw_node(**answers: object) -> AsyncIterator[RawNode]:
+    """Run a raw node on a free port."""
+    node = RawNode()
+    node.answers.update(answers)
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: node, local_addr=(LOOPBACK, 0))
+    try:
+        yield node
+    finally:
+        transport.close()
