@@ -12,7 +12,7 @@ from node.cli.options import Options, PairCommand
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No network lives here."""
     for name in ("PAIR_PEER", "PAIR_NETWORK", "PAIR_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
@@ -109,13 +109,13 @@ def test_json_after_two_dashes_is_a_word(capsys: pytest.CaptureFixture[str]) -> 
     assert not capsys.readouterr().err.startswith("{")
 
 
-def test_wrong_use_founds_nothing(home: Path) -> None:
+def test_wrong_use_founds_nothing(empty_home: Path) -> None:
     """A mistyped command leaves no network behind."""
     for arguments, _ in WRONG:
         if arguments[0] == "up":
             run(arguments)
 
-    assert not list(home.glob("*/*.key"))
+    assert not list(empty_home.glob("*/*.key"))
 
 
 def test_empty_variables_count_as_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
