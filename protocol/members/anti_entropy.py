@@ -2,7 +2,7 @@
 
 Gossip may miss somebody; this repairs it (Demers et al. 1987). A digest covers the descriptors of the living in one
 of sixteen buckets; who differs answers with all evidence of that bucket, bounded, and with its own digests, so that
-one round trip unites both tables. Exchanges follow each other fast while the table grows and seldom when it rests.
+one round trip unites both tables. Exchanges follow each other fast after a change and seldom when the table rests.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ BUCKETS = 16
 PAGES_MAX = 32
 """Messages in one answer; a larger difference takes several exchanges."""
 
-GROWTH_PAUSE_S = 0.2
-"""Pause before the next exchange once the table grew; doubles up to ``sync_interval_s``."""
+CHANGE_PAUSE_S = 0.2
+"""Pause before the next exchange once the table changed; doubles up to ``sync_interval_s``."""
 
 FIRST_PAUSE_S = 0.02
 """A newcomer asks its contact so soon for its table: what other contacts say meanwhile need not be asked again."""
@@ -46,9 +46,9 @@ class AntiEntropy:
         """When the next exchange starts."""
         return self._due
 
-    def grew(self, *, now: float) -> None:
-        """Note that the table has a new member: there may be more of them."""
-        self._pause_s = min(GROWTH_PAUSE_S, self._local.config.sync_interval_s)
+    def changed(self, *, now: float) -> None:
+        """Note that somebody came or went: others may have missed it, or know of more."""
+        self._pause_s = min(CHANGE_PAUSE_S, self._local.config.sync_interval_s)
         if self._partner is None:
             due = self._due
             self._plan(now)

@@ -26,7 +26,7 @@ from protocol.members.probes import Probes
 from protocol.members.relays import Relays
 from protocol.members.spreading import Spreading
 from protocol.members.suspicion import Suspicions
-from protocol.members.table import Member, MemberTable
+from protocol.members.table import LIVING_STATES, Member, MemberTable
 from protocol.messages import Ack, Gossip, IndirectAck, LeaderClaim, Message, Ping, PingRequest, Sync
 from protocol.statements import Accusation, Descriptor, Evidence
 
@@ -332,8 +332,11 @@ class Membership:
             return effects
         self._absent.changed(changes, now=now)
         for change in changes:
+            peer_id = change.descriptor.peer_id
             if change.state != "suspect":
-                self._crashes.close(change.descriptor.peer_id)
-            if change.previous is None:
-                self._anti_entropy.grew(now=now)
+                self._crashes.close(peer_id)
+            if change.state in ("failed", "left"):
+                self._probes.close(peer_id)
+            if (change.state in LIVING_STATES) != (change.previous in LIVING_STATES):
+                self._anti_entropy.changed(now=now)
         return [*effects, *map(Report, changes)]

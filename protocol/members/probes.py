@@ -72,6 +72,10 @@ class Probes:
         if probe is not None and sent.sent_at >= probe.started_at:
             self._succeed(probe)
 
+    def close(self, peer_id: PeerId) -> None:
+        """Forget the probe of a member that failed or left meanwhile."""
+        self._open.pop(peer_id, None)
+
     def relayed(self, answer: IndirectAck, *, helper: PeerId) -> None:
         """Take what a helper says of its own ping."""
         probe = self._open.get(PeerId(answer.target))
@@ -105,8 +109,8 @@ class Probes:
             missing = sum(not told for told in probe.helpers.values())
             self._health.worsen(missing if probe.helpers else 1)
             member = self._table.find(probe.peer_id)
-            if member is not None and member.is_living:
-                silent.append(member)
+            assert member is not None and member.is_living, "probes of the dead are closed"
+            silent.append(member)
         return silent
 
     def resume(self, *, now: float) -> None:
