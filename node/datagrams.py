@@ -23,6 +23,9 @@ from protocol.statements import Address
 _RECEIVE_BUFFER_BYTES: Final = 4 * 2**20
 """Asked of the kernel (which may give less): room for a burst of some thousand datagrams."""
 
+_READ_SIZE_BYTES: Final = 9 * 2**10
+"""Room for the largest datagram of the stock Kademlia protocol, 8 KiB; what is cut off opens nowhere."""
+
 _STOCK_FIRST_BYTE_MAX: Final = 0x01
 """Datagrams of the stock Kademlia protocol start with 0x00 (request) or 0x01 (reply)."""
 
@@ -70,7 +73,15 @@ class DatagramPort(asyncio.DatagramProtocol):
         self._on_stock_datagram = on_stock_datagram
         self._strangers = StrangerLimit()
         self._transport: asyncio.DatagramTransport | None = None
-        self.counts: dict[str, int] = {"sent": 0, "received": 0, "refused": 0, "undecodable": 0, "throttled": 0}
+        self._family = socket.AF_INET
+        self.counts: dict[str, int] = {
+            "sent": 0,
+            "unsendable": 0,
+            "received": 0,
+            "refused": 0,
+            "undecodable": 0,
+            "throttled": 0,
+        }
 
     async def open(self, bind: str, port: int) -> None:
         """Bind the socket.
@@ -78,12 +89,13 @@ class DatagramPort(asyncio.DatagramProtocol):
         Raises:
             ConfigError: The port is taken or the address is not ours.
         """
+        self._family = socket.AF_INET6 if ":" in bind else socket.AF_INET
         loop = asyncio.get_running_loop()
         try:
             await loop.create_datagram_endpoint(lambda: self, local_addr=(bind, port))
-        except OSError as error:
+        except (OSError, UnicodeError, OverflowError) as error:
             raise ConfigError(
-                f"UDP port {bind}:{port} cannot be used: {error.strerror or error}",
+                f"UDP port {port} of {bind!r} cannot be used: {getattr(error, 'strerror', None) or error}",
                 next_step="choose another with --port (or --base-port), or end the program that holds it",
             ) from error
 
@@ -99,10 +111,25 @@ class DatagramPort(asyncio.DatagramProtocol):
         Raises:
             LocalProtocolError: The message does not fit one datagram.
         """
-        datagram = self._sealer.seal(codec.encode(message), receiver)
-        if self._transport is not None:
-            self.counts["sent"] += 1
+        self.send_encoded(codec.encode(message), address, receiver)
+
+    def send_encoded(self, data: bytes, address: Address, receiver: ShortId) -> None:
+        """Seal and send one message that is encoded already.
+
+        Raises:
+            LocalProtocolError: The message does not fit one datagram.
+        """
+        datagram = self._sealer.seal(data, receiver)
+        if self._transport is None:
+            return
+        try:
+            # Any member chooses its own address: a name in it would hold up the plain loop, and fail on uvloop.
+            socket.inet_pton(self._family, address.host)
             self._transport.sendto(datagram, (address.host, address.port))
+        except (OSError, ValueError):
+            self.counts["unsendable"] += 1
+        else:
+            self.counts["sent"] += 1
 
     def send_stock(self, datagram: bytes, address: tuple[str, int]) -> None:
         """Send the bytes of the stock Kademlia protocol, in open networks."""
@@ -112,6 +139,8 @@ class DatagramPort(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport and ask for a larger receive buffer."""
         self._transport = cast(asyncio.DatagramTransport, transport)
+        if hasattr(transport, "max_size"):  # asyncio's own: it would allocate 256 KiB for each datagram that it reads
+            transport.max_size = _READ_SIZE_BYTES
         socket_handle = transport.get_extra_info("socket")
         if socket_handle is not None:
             socket_handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)

@@ -19,7 +19,7 @@ from node.datagrams import DatagramPort
 from node.peer_client import PeerClient
 from node.ports import Members, PeerUnreachable
 from protocol import codec, limits
-from protocol.errors import RemoteProtocolError
+from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.ids import PeerId, ShortId, short_id_of
 from protocol.messages import Refusal, Reply, ReplyTooLarge, Request
 from protocol.statements import Descriptor
@@ -28,6 +28,9 @@ _RETRY_MIN_S: Final = 0.1
 """Shortest wait before a datagram is sent again: a holder that syncs to disk under load is not a lost datagram."""
 
 _ROUND_TRIP_GUESS_S: Final = 0.02
+
+_SERVE_TIMEOUT_S: Final = 30.0
+"""Time a request's handler may take, before it is cancelled: whoever asked has given up long before."""
 
 _log = logging.getLogger("pair.exchange")
 
@@ -46,8 +49,13 @@ class _RoundTrip:
 
 @dataclass(slots=True, eq=False)
 class _Pending:
+    """A request that went out by datagram and has no reply yet."""
+
     peer_id: PeerId
     request: Request
+    data: bytes
+    """The request, encoded."""
+
     future: "asyncio.Future[Reply]"
     sent_at: float
     deadline: float
@@ -55,9 +63,16 @@ class _Pending:
     timer: asyncio.TimerHandle | None = None
     tries: int = 0
 
+    def fail(self, reason: str) -> None:
+        if not self.future.done():
+            self.future.set_exception(PeerUnreachable(reason))
+
 
 class Exchange:
-    """Asks other peers, and answers them through ``handle``. Implements ``node.ports.Requester``."""
+    """Asks other peers, and answers them through ``handle``. Implements ``node.ports.Requester``.
+
+    Owns the task of each request that is being served; the same request is never served twice at once.
+    """
 
     def __init__(
         self,
@@ -75,23 +90,29 @@ class Exchange:
         self._random = random
         self._slots = asyncio.Semaphore(limits.REQUESTS_IN_FLIGHT_MAX)
         self._pending: dict[int, _Pending] = {}
+        self._over_tcp: dict[asyncio.Timeout, PeerId] = {}
         self._serving: dict[tuple[PeerId, int], asyncio.Task[None]] = {}
         self._round_trips: dict[PeerId, _RoundTrip] = {}
+        self._stopped = False
         self.counts: dict[str, int] = {"requests": 0, "retries": 0, "timeouts": 0, "served": 0, "dropped": 0, "tcp": 0}
 
     async def request(self, peer_id: PeerId, request: Request, *, timeout_s: float) -> Reply:
         """Send ``request`` and return the reply; see ``node.ports.Requester``."""
-        async with self._slots:
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        await self._take_slot(deadline)
+        try:
             self.counts["requests"] += 1
-            request = self._addressed(peer_id, request, request_id=self._random.getrandbits(63))
-            if codec.encoded_size(request) > limits.MESSAGE_SIZE_MAX_BYTES:
-                return await self._request_over_tcp(peer_id, request, timeout_s)
-            deadline = asyncio.get_running_loop().time() + timeout_s
-            reply = await self._request_by_datagram(peer_id, request, deadline)
+            request = self._addressed(peer_id, request)
+            try:
+                data = codec.encode(request)
+            except LocalProtocolError:
+                return await self._request_over_tcp(peer_id, request, deadline)
+            reply = await self._request_by_datagram(peer_id, request, data, deadline)
             if isinstance(reply, ReplyTooLarge):
-                left_s = deadline - asyncio.get_running_loop().time()
-                return await self._request_over_tcp(peer_id, request, left_s)
+                return await self._request_over_tcp(peer_id, request, deadline)
             return reply
+        finally:
+            self._slots.release()
 
     def usual_round_trip_s(self, peer_id: PeerId) -> float:
         """Return the smoothed round trip plus four deviations, in seconds; a guess at first."""
@@ -102,14 +123,19 @@ class Exchange:
         """Fail everything asked of a dead member now instead of when its time runs out."""
         self._round_trips.pop(peer_id, None)
         for pending in list(self._pending.values()):
-            if pending.peer_id == peer_id and not pending.future.done():
-                pending.future.set_exception(PeerUnreachable("the peer failed or left"))
+            if pending.peer_id == peer_id:
+                pending.fail("the peer failed or left")
+        for scope, asked in list(self._over_tcp.items()):
+            if asked == peer_id:
+                _end_now(scope)
 
     async def stop(self) -> None:
-        """Fail what is asked and end what is being served."""
+        """Fail what is asked and end what is being served; nothing begins any more. Idempotent."""
+        self._stopped = True
         for pending in list(self._pending.values()):
-            if not pending.future.done():
-                pending.future.set_exception(PeerUnreachable("this peer stops"))
+            pending.fail("this peer stops")
+        for scope in list(self._over_tcp):
+            _end_now(scope)
         tasks = list(self._serving.values())
         for task in tasks:
             task.cancel()
@@ -129,7 +155,7 @@ class Exchange:
     def request_received(self, sender: Descriptor, request: Request) -> None:
         """Serve a member's request in a task of its own, unless the same one is being served or too many are."""
         entry = (sender.peer_id, request.request_id)
-        if entry in self._serving:
+        if entry in self._serving or self._stopped:
             return
         if len(self._serving) >= limits.INBOUND_QUEUE_MAX:
             self.counts["dropped"] += 1
@@ -138,31 +164,48 @@ class Exchange:
         self._serving[entry] = asyncio.get_running_loop().create_task(self._serve(entry, sender, request))
 
     async def _serve(self, entry: tuple[PeerId, int], sender: Descriptor, request: Request) -> None:
+        peer_id, request_id = entry
+        overrun = asyncio.get_running_loop().call_later(_SERVE_TIMEOUT_S, self._serving[entry].cancel)
         try:
-            reply = await self._handle(sender.peer_id, request)
+            reply = await self._handle(peer_id, request)
         except Exception as error:  # the top of this task: a handler's defect must not look like a dead peer
             _log.error("serving %s failed: %r", type(request).__name__, error, exc_info=error)
             reply = Refusal(reason="internal failure")
         finally:
-            self._serving.pop(entry, None)
-        reply = msgspec.structs.replace(reply, request_id=request.request_id, receiver_boot=sender.boot)
-        if codec.encoded_size(reply) > limits.MESSAGE_SIZE_MAX_BYTES:
-            reply = ReplyTooLarge(request_id=request.request_id, receiver_boot=sender.boot)
+            overrun.cancel()
+            del self._serving[entry]
+        try:
+            data = codec.encode(msgspec.structs.replace(reply, request_id=request_id, receiver_boot=sender.boot))
+        except LocalProtocolError:
+            data = codec.encode(ReplyTooLarge(request_id=request_id, receiver_boot=sender.boot))
         # To the member's own address, never to the source of the datagram: nobody can be flooded with replies.
-        self._datagrams.send(reply, sender.address, short_id_of(sender.peer_id))
+        self._datagrams.send_encoded(data, sender.address, short_id_of(peer_id))
 
     # Outbound
 
-    def _addressed(self, peer_id: PeerId, request: Request, *, request_id: int) -> Request:
+    async def _take_slot(self, deadline: float) -> None:
+        """Wait for one of the places of requests that are out."""
+        if self._stopped:
+            raise PeerUnreachable("this peer stops")
+        if not self._slots.locked():
+            await self._slots.acquire()  # returns at once
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._slots.acquire()
+        except TimeoutError as error:
+            raise PeerUnreachable("too many requests are out") from error
+
+    def _addressed(self, peer_id: PeerId, request: Request) -> Request:
         peer = self._members.find(peer_id)
         if peer is None:
             raise PeerUnreachable("not a member")
-        return msgspec.structs.replace(request, request_id=request_id, receiver_boot=peer.boot)
+        return msgspec.structs.replace(request, request_id=self._random.getrandbits(63), receiver_boot=peer.boot)
 
-    async def _request_by_datagram(self, peer_id: PeerId, request: Request, deadline: float) -> Reply:
+    async def _request_by_datagram(self, peer_id: PeerId, request: Request, data: bytes, deadline: float) -> Reply:
         loop = asyncio.get_running_loop()
         wait_s = max(_RETRY_MIN_S, self.usual_round_trip_s(peer_id))
-        pending = _Pending(peer_id, request, loop.create_future(), loop.time(), deadline, wait_s)
+        pending = _Pending(peer_id, request, data, loop.create_future(), loop.time(), deadline, wait_s)
         self._pending[request.request_id] = pending
         try:
             self._send(pending)
@@ -181,25 +224,33 @@ class Exchange:
         peer = self._members.find(pending.peer_id)
         if now >= pending.deadline or peer is None:
             self.counts["timeouts"] += 1
-            pending.future.set_exception(PeerUnreachable("no answer in time"))
+            pending.fail("no answer in time")
+            return
+        if peer.boot != pending.request.receiver_boot and not _readdress(pending, peer.boot):
             return
         pending.tries += 1
         if pending.tries > 1:
             self.counts["retries"] += 1
-            # The peer may have restarted meanwhile and would ignore a request for its earlier boot.
-            pending.request = msgspec.structs.replace(pending.request, receiver_boot=peer.boot)
-        self._datagrams.send(pending.request, peer.address, short_id_of(pending.peer_id))
+        self._datagrams.send_encoded(pending.data, peer.address, short_id_of(pending.peer_id))
         pending.timer = loop.call_at(min(pending.deadline, now + pending.wait_s), self._send, pending)
         pending.wait_s *= 2
 
-    async def _request_over_tcp(self, peer_id: PeerId, request: Request, timeout_s: float) -> Reply:
+    async def _request_over_tcp(self, peer_id: PeerId, request: Request, deadline: float) -> Reply:
         self.counts["tcp"] += 1
         peer = self._members.find(peer_id)
-        if peer is None or timeout_s <= 0:
+        left_s = deadline - asyncio.get_running_loop().time()
+        if peer is None or left_s <= 0:
             raise PeerUnreachable("no answer in time")
         request = msgspec.structs.replace(request, receiver_boot=peer.boot)
         try:
-            return await self._client.request(peer, request, timeout_s)
+            async with asyncio.timeout(left_s) as scope:
+                self._over_tcp[scope] = peer_id
+                try:
+                    return await self._client.request(peer, request, left_s)
+                finally:
+                    del self._over_tcp[scope]
+        except TimeoutError as error:
+            raise PeerUnreachable("the peer failed or left, or this one stops") from error
         except RemoteProtocolError as error:
             raise PeerUnreachable(f"the peer answered nonsense: {error}") from error
 
@@ -209,3 +260,19 @@ class Exchange:
             known.add(sample_s)
         elif len(self._round_trips) < limits.MEMBERS_MAX:
             self._round_trips[peer_id] = _RoundTrip(sample_s, sample_s / 2)
+
+
+def _readdress(pending: _Pending, boot: int) -> bool:
+    """Address a request to the later boot of its peer, which would ignore it otherwise; return whether it fits."""
+    pending.request = msgspec.structs.replace(pending.request, receiver_boot=boot)
+    try:
+        pending.data = codec.encode(pending.request)
+    except LocalProtocolError:  # the new number is longer than the old one
+        pending.fail("the peer restarted")
+        return False
+    return True
+
+
+def _end_now(scope: asyncio.Timeout) -> None:
+    if not scope.expired():
+        scope.reschedule(0.0)
