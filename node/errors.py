@@ -10,6 +10,7 @@ PROBLEM_TYPES: Final[dict[str, tuple[int, str]]] = {
     "token-missing": (401, "A token is needed"),
     "token-unknown": (401, "The token is not one of this network"),
     "level-too-low": (403, "The token does not allow this"),
+    "key-owned": (403, "The key belongs to another peer"),
     "host-not-allowed": (403, "The Host or Origin header is not allowed"),
     "not-found": (404, "There is no such thing"),
     "method-not-allowed": (405, "The method is not allowed here"),

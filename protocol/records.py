@@ -6,6 +6,7 @@ bits of milliseconds, 16 bits of counter.
 """
 
 import hashlib
+import re
 from typing import Annotated, ClassVar, Final
 
 import msgspec
@@ -16,6 +17,7 @@ from protocol.ids import Digest, NetworkId, PeerId, key_digest
 from protocol.statements import Bytes32, Counter, Signature, Statement
 
 STAMP_COUNTER_BITS: Final = 16
+_PEER_ID = re.compile(r"[0-9a-f]{64}\Z")
 UNSIGNED_WRITER: Final = bytes(32)
 """Author key of records that a stock Kademlia node wrote into an open network."""
 
@@ -153,9 +155,21 @@ def time_ms_of(stamp: int) -> int:
     return stamp >> STAMP_COUNTER_BITS
 
 
-def next_stamp(*, network_time_ms: int, above: int) -> int:
-    """Return a stamp for a new version: network time, or just above ``above`` where that is later."""
-    return max(stamp_of(network_time_ms), above + 1)
+def next_stamp(*, network_time_ms: int, above: int, counter: int = 0) -> int:
+    """Return a stamp for a new version: network time, or just above ``above`` where that is later.
+
+    Args:
+        counter: Where the counter starts: two peers that write one key in one millisecond had better differ.
+    """
+    return max(stamp_of(network_time_ms, counter), above + 1)
+
+
+def owner_of(key: str) -> PeerId | None:
+    """Return the only peer that may write ``key``, or None: ``@<peer id>/…`` belongs to that peer."""
+    owner, slash, _ = key.removeprefix("@").partition("/")
+    if key.startswith("@") and slash and _PEER_ID.match(owner):
+        return PeerId(bytes.fromhex(owner))
+    return None
 
 
 def stamp_is_credible(stamp: int, *, network_time_ms: int, stored_stamp: int, is_replica: bool) -> bool:

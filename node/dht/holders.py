@@ -1,6 +1,6 @@
 """Who holds what, as this peer sees it just now."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +30,8 @@ class Holders:
         self._placement = Placement(())
         self._living: dict[PeerId, None] = {}
         self._known: dict[Digest, HolderList] = {}
+        self.on_stranger: list[Callable[[Digest], None]] = []
+        """Called with a place whose holders, as others see them, are not all known here."""
 
     @property
     def placement(self) -> Placement:
@@ -53,6 +55,9 @@ class Holders:
         own = self.of(place).peer_ids
         if not told:
             return own
+        if any(self._members.find(peer_id) is None for peer_id in told):
+            for listener in self.on_stranger:
+                listener(place)
         return merged(place, (own, [peer_id for peer_id in told if self.is_living(peer_id)]), self.k)
 
     def is_living(self, peer_id: PeerId) -> bool:

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+from node.errors import OperationError
+
 _log = logging.getLogger("pair.dht")
 
 
@@ -25,15 +27,15 @@ class OwnedTasks:
         """Whether ``start`` would refuse."""
         return self._closed or len(self._tasks) >= self._limit
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> bool:
-        """Run ``coroutine`` in a task of ours; return False, and run nothing, when there are too many."""
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Run ``coroutine`` in a task of ours; return None, and run nothing, when there are too many."""
         if self.is_full:
             coroutine.close()
-            return False
+            return None
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks[task] = None
         task.add_done_callback(self._ended)
-        return True
+        return task
 
     async def close(self) -> None:
         """Cancel all tasks and wait for their end. Idempotent."""
@@ -47,3 +49,21 @@ class OwnedTasks:
         self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a task of the DHT failed: %r", error, exc_info=error)
+
+
+async def take_turn(slots: asyncio.Semaphore, deadline: float) -> None:
+    """Take one of ``slots``; the caller releases it. ``deadline`` is in the loop's time.
+
+    Raises:
+        OperationError: ``too-many-requests``: those before took too long.
+    """
+    if not slots.locked():
+        await slots.acquire()
+        return
+    try:
+        async with asyncio.timeout_at(deadline):
+            await slots.acquire()
+    except TimeoutError as error:
+        raise OperationError(
+            "too-many-requests", "other operations took all the time", next_step="try again, or ask another peer"
+        ) from error

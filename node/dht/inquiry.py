@@ -1,0 +1,223 @@
+"""One question to the holders of one place, hedged: who is slow is not waited for, who failed is replaced.
+
+The first holder is asked alone, after its usual round trip a second, then two, then four. The first "absent" makes
+that all at once, and so does doubt from the start.
+"""
+
+import asyncio
+import math
+from typing import Final, Literal
+
+from node.dht.surroundings import Surroundings
+from node.dht.tasks import OwnedTasks
+from node.ports import PeerUnreachable
+from node.shapes import Asked
+from protocol.ids import Digest, PeerId
+from protocol.messages import Fetch, Fetched, Refusal
+from protocol.records import Record, newest
+from protocol.statements import majority_of
+
+_HEDGE_MIN_S: Final = 0.002
+_HEDGE_MAX_S: Final = 0.5
+
+_ABSENT_PATIENCE_S: Final = 0.05
+"""How long a majority of absent answers waits for somebody who knows better: a new holder may still get its copy."""
+
+_CAREFUL_PATIENCE_S: Final = 0.25
+"""How long a careful read waits for a majority before it is content with less."""
+
+_REQUEST_TIMEOUT_S: Final = 1.5
+_RETRY_S: Final = 0.02
+
+
+Mode = Literal["default", "careful", "quorum"]
+"""What is clear: the first version found; the newest of a majority, or after a while of those who answered; the
+newest of a majority and nothing less."""
+
+
+class Inquiry:
+    """Asks the holders of one place which version they have."""
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        tasks: OwnedTasks,
+        place: Digest,
+        key: str,
+        *,
+        local: Record | None,
+        deadline: float,
+    ) -> None:
+        """Prepare; ``local`` is what this peer has itself, holder or not, and ``deadline`` is in the loop's time."""
+        own = surroundings.holders.of(place)
+        self.place = place
+        self.answers: dict[PeerId, Record | None] = {}
+        """What each holder has; None: it knows of no version."""
+
+        self.newest: Record | None = local
+        self._around = surroundings
+        self._tasks = tasks
+        self._key = key
+        self._request = Fetch(place=place, view=own.view)
+        self._deadline = deadline
+        self._asked: dict[PeerId, float] = {}
+        self._told: dict[PeerId, None] = {}
+        self._explained: dict[PeerId, Asked] = {}
+        self._failed: dict[PeerId, None] = {}
+        self._stumbled: dict[PeerId, None] = {}
+        """Holders that did not answer in time and are asked again."""
+
+        self._requests: list[asyncio.Task[None]] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_over = False
+        self._local = local
+        if surroundings.local in own.peer_ids:
+            self._asked[surroundings.local] = asyncio.get_running_loop().time()
+            self._note(surroundings.local, local, 0.0)
+
+    @property
+    def holders(self) -> tuple[PeerId, ...]:
+        """The holders as they are now, closest first."""
+        return self._around.holders.merged(self.place, tuple(self._told))
+
+    async def run(self, mode: Mode) -> bool:
+        """Return whether the answer is clear, at the latest at the deadline."""
+        started = asyncio.get_running_loop().time()
+        patience_ends = started + (_CAREFUL_PATIENCE_S if mode == "careful" else _ABSENT_PATIENCE_S)
+        try:
+            return await self._run(mode, started, patience_ends)
+        finally:
+            self._is_over = True
+            for request in self._requests:
+                request.cancel()
+
+    async def _run(self, mode: Mode, started: float, patience_ends: float) -> bool:
+        loop = asyncio.get_running_loop()
+        count = 1
+        hedge_at = started
+        while True:
+            now = loop.time()
+            holders = self.holders
+            if self._is_clear(holders, mode, is_patient=now < patience_ends):
+                return True
+            if now >= self._deadline or self._is_hopeless(holders):
+                return False
+            if mode != "default" or any(record is None for record in self.answers.values()):
+                hedge_at = self._ask_next(holders, len(holders))
+            elif now >= hedge_at or all(peer_id in self._stumbled for peer_id in self._open(holders)):
+                hedge_at = self._ask_next(holders, count)
+                count = 2 * count if now > started else count
+            wake_at = min(self._deadline, hedge_at)
+            await self._changed(min(wake_at, patience_ends) if now < patience_ends else wake_at)
+
+    def explained(self) -> list[Asked]:
+        """Return who was asked and what each answered."""
+        now = asyncio.get_running_loop().time()
+        return [
+            self._explained.get(peer_id) or self._around.asked(peer_id, "no answer", None, now - asked_at)
+            for peer_id, asked_at in self._asked.items()
+        ]
+
+    def behind(self) -> list[PeerId]:
+        """Return the holders that answered with less than the newest version."""
+        if self.newest is None:
+            return []
+        holders = self.holders
+        return [peer_id for peer_id, record in self.answers.items() if record != self.newest and peer_id in holders]
+
+    def _is_clear(self, holders: tuple[PeerId, ...], mode: Mode, *, is_patient: bool) -> bool:
+        answered = [peer_id for peer_id in holders if peer_id in self.answers]
+        if len(answered) == len(holders):
+            return True
+        is_majority = len(answered) >= majority_of(len(holders))
+        is_found = any(self.answers[peer_id] is not None for peer_id in answered)
+        match mode:
+            case "quorum":
+                return is_majority
+            case "careful":
+                return (is_majority and is_found) or ((is_majority or self.newest is not None) and not is_patient)
+            case "default":
+                return is_found or (is_majority and not is_patient)
+
+    def _is_hopeless(self, holders: tuple[PeerId, ...]) -> bool:
+        """Return whether nobody is left to ask nor to wait for."""
+        return all(peer_id in self.answers or peer_id in self._failed for peer_id in holders)
+
+    def _open(self, holders: tuple[PeerId, ...]) -> list[PeerId]:
+        """Return the holders that were asked and have not answered."""
+        return [peer_id for peer_id in holders if peer_id in self._asked and peer_id not in self.answers]
+
+    def _ask_next(self, holders: tuple[PeerId, ...], count: int) -> float:
+        """Ask ``count`` more holders; return when the next should be asked unless somebody answered."""
+        unasked = [peer_id for peer_id in holders if peer_id not in self._asked]
+        if not unasked:
+            return math.inf
+        now = asyncio.get_running_loop().time()
+        usual_s = _HEDGE_MIN_S
+        for peer_id in self._around.holders.in_order_of_asking(unasked)[:count]:
+            self._asked[peer_id] = now
+            usual_s = max(usual_s, self._around.requester.usual_round_trip_s(peer_id))
+            request = self._tasks.start(self._ask(peer_id))
+            if request is None:
+                self._failed[peer_id] = None
+            else:
+                self._requests.append(request)
+        return now + min(usual_s, _HEDGE_MAX_S)
+
+    async def _ask(self, peer_id: PeerId) -> None:
+        """Ask one holder until it answers, is no member any more, or the time is up."""
+        loop = asyncio.get_running_loop()
+        while self._around.holders.is_living(peer_id):
+            left_s = self._deadline - loop.time()
+            if left_s <= 0:
+                break
+            timeout_s = min(left_s, _REQUEST_TIMEOUT_S)
+            try:
+                reply = await self._around.requester.request(peer_id, self._request, timeout_s=timeout_s)
+            except PeerUnreachable:
+                self._stumbled[peer_id] = None
+                self._wake()
+                await asyncio.sleep(_RETRY_S)
+                continue
+            self._received(peer_id, reply)
+            return
+        self._failed[peer_id] = None
+        self._wake()
+
+    def _received(self, peer_id: PeerId, reply: object) -> None:
+        seconds = asyncio.get_running_loop().time() - self._asked[peer_id]
+        if isinstance(reply, Fetched) and self._is_believable(reply.record):
+            self._told.update((PeerId(holder), None) for holder in reply.holders)
+            self._note(peer_id, reply.record, seconds)
+        else:
+            answer = f"refused: {reply.reason}" if isinstance(reply, Refusal) else "refused: nonsense"
+            self._explained[peer_id] = self._around.asked(peer_id, answer, None, seconds)
+            self._failed[peer_id] = None
+        self._wake()
+
+    def _is_believable(self, record: Record | None) -> bool:
+        return record is None or record == self._local or (
+            record.key in (self._key, "") and self._around.is_genuine(record, self.place)
+        )
+
+    def _note(self, peer_id: PeerId, record: Record | None, seconds: float) -> None:
+        self.answers[peer_id] = record
+        self.newest = newest(self.newest, record)
+        version = record.version if record is not None else None
+        answer = "found" if record is not None else "absent"
+        self._explained[peer_id] = self._around.asked(peer_id, answer, version, seconds)
+
+    async def _changed(self, wake_at: float) -> None:
+        """Wait for an answer or a failure, at most until ``wake_at``."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_at(wake_at, self._wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,176 @@
+"""Copies on their way to other holders: offered first, sent where wanted, a few at a time.
+
+A push names a place, not a version: what is there when its turn comes is sent. The receiver says of each offered
+version whether it wants it, so copies that are there already cost some thirty bytes. Four receivers are served at
+once, each by one task (the join storm of the ``kademlia`` library sent everything at once and lost it).
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
+from typing import Final
+
+from node.dht.shelf import Shelf
+from node.dht.surroundings import Surroundings
+from node.dht.tasks import OwnedTasks
+from node.ports import PeerUnreachable, StoredRecord
+from protocol import limits
+from protocol.ids import Digest, PeerId
+from protocol.messages import Holding, Offer, Offered, Store, Stored
+
+RECEIVERS_AT_ONCE: Final = 4
+REQUEST_TIMEOUT_S: Final = 2.0
+_TRIES_MAX: Final = 6
+_RETRY_S: Final = 0.1
+"""First pause before a receiver is tried again; doubles. After the last try the periodic comparison takes over."""
+
+_COMING_S: Final = 0.5
+"""Pause before a version is offered again that another holder has promised to send."""
+
+_BATCH_SIZE_MAX_BYTES: Final = 256 * 1024
+_RECORD_OVERHEAD_BYTES: Final = 200
+
+
+class OfferAnswer(IntEnum):
+    """What a receiver says of one offered version; append-only, one byte on the wire."""
+
+    HAS = 0
+    WANTS = 1
+    HAS_NEWER = 2
+    COMING = 3
+    """Another peer was asked for it just now: offer it again later."""
+
+
+class Outbox:
+    """Owns the queue and the tasks that work on it."""
+
+    def __init__(self, surroundings: Surroundings, shelf: Shelf) -> None:
+        self._around = surroundings
+        self._shelf = shelf
+        self._due: dict[PeerId, dict[Digest, None]] = {}
+        self._active: dict[PeerId, None] = {}
+        self._tasks = OwnedTasks(limit=2 * RECEIVERS_AT_ONCE)  # those that just ended count for a moment
+        self.on_confirmed: list[Callable[[PeerId, Digest, int], None]] = []
+        """Called with a receiver, a place and the stamp of the version that it surely holds now, or a newer one."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is under way."""
+        return not self._due and not self._active
+
+    def push(self, receiver: PeerId, places: Iterable[Digest]) -> None:
+        """See to it that ``receiver`` holds at least the versions stored here; a place counts once."""
+        if receiver == self._around.local:
+            return
+        waiting = dict.fromkeys(places)
+        if waiting:
+            self._due.setdefault(receiver, {}).update(waiting)
+            self._start_next()
+
+    def forget(self, receiver: PeerId) -> None:
+        """Drop what waits for a receiver that is gone."""
+        self._due.pop(receiver, None)
+
+    async def close(self) -> None:
+        """End all tasks. Idempotent."""
+        await self._tasks.close()
+
+    def _start_next(self) -> None:
+        for receiver in list(self._due):
+            if len(self._active) >= RECEIVERS_AT_ONCE:
+                return
+            if receiver not in self._active and self._tasks.start(self._serve(receiver)):
+                self._active[receiver] = None
+
+    async def _serve(self, receiver: PeerId) -> None:
+        try:
+            await self._deliver_all(receiver)
+        finally:
+            self._active.pop(receiver, None)
+            self._start_next()
+
+    async def _deliver_all(self, receiver: PeerId) -> None:
+        tries = 0
+        while (due := self._due.get(receiver)) and self._around.holders.is_living(receiver):
+            left = {place: due.pop(place) for place in list(due)[: limits.OFFER_SIZE_MAX]}
+            pause_s = _COMING_S
+            try:
+                await self._deliver(receiver, left)
+            except PeerUnreachable:
+                tries += 1
+                if tries >= _TRIES_MAX:
+                    break
+                pause_s = _RETRY_S * 2**tries
+            if left:
+                due.update(left)
+                await asyncio.sleep(pause_s)
+        self._due.pop(receiver, None)
+
+    async def _deliver(self, receiver: PeerId, left: dict[Digest, None]) -> None:
+        """Offer one batch and send what is wanted of it; what is done leaves ``left``.
+
+        Raises:
+            PeerUnreachable: The receiver does not answer.
+        """
+        stamps: dict[Digest, int] = {}
+        for place in list(left):
+            stamp = self._shelf.stamp_of(place)
+            if stamp is None:
+                del left[place]
+            else:
+                stamps[place] = stamp
+        if not stamps:
+            return
+        offer = Offer(holdings=tuple(Holding(place, stamp) for place, stamp in stamps.items()))
+        reply = await self._around.requester.request(receiver, offer, timeout_s=REQUEST_TIMEOUT_S)
+        if not isinstance(reply, Offered) or len(reply.answers) != len(stamps):
+            left.clear()  # It will not say; asking the same again would not help.
+            return
+        wanted: list[Digest] = []
+        for (place, stamp), answer in zip(stamps.items(), reply.answers, strict=True):
+            if answer == OfferAnswer.WANTS:
+                wanted.append(place)
+            elif answer != OfferAnswer.COMING:
+                self._confirmed(receiver, place, stamp)
+                del left[place]
+        await self._send(receiver, wanted, left)
+
+    async def _send(self, receiver: PeerId, places: Sequence[Digest], left: dict[Digest, None]) -> None:
+        batch: list[StoredRecord] = []
+        size = 0
+        for place in places:
+            record = self._shelf.read(place)
+            if record is None or record.is_expired(self._around.time.now_ms()):
+                del left[place]
+                continue
+            record_size = len(record.value) + _RECORD_OVERHEAD_BYTES
+            if batch and (size + record_size > _BATCH_SIZE_MAX_BYTES or len(batch) >= limits.STORE_RECORDS_MAX):
+                await self._send_batch(receiver, batch, left)
+                batch, size = [], 0
+            batch.append(StoredRecord(place, record))
+            size += record_size
+        if batch:
+            await self._send_batch(receiver, batch, left)
+
+    async def _send_batch(
+        self, receiver: PeerId, batch: Sequence[StoredRecord], left: dict[Digest, None]
+    ) -> None:
+        reply = await self._around.requester.request(receiver, replicas(batch), timeout_s=REQUEST_TIMEOUT_S)
+        if isinstance(reply, Stored) and len(reply.outcomes) == len(batch):
+            for stored, outcome in zip(batch, reply.outcomes, strict=True):
+                if outcome.outcome != "refused":
+                    self._confirmed(receiver, stored.digest, stored.record.stamp)
+        for stored in batch:
+            del left[stored.digest]
+
+    def _confirmed(self, receiver: PeerId, place: Digest, stamp: int) -> None:
+        for listener in self.on_confirmed:
+            listener(receiver, place, stamp)
+
+
+def replicas(records: Sequence[StoredRecord]) -> Store:
+    """Return the request that moves these versions to another holder."""
+    return Store(
+        records=tuple(stored.record for stored in records),
+        places=tuple(stored.digest for stored in records) if any(not each.record.key for each in records) else (),
+    )
