@@ -5,6 +5,7 @@ member table, so views differ for moments while members come and go; the rules h
 agree on. The *quorum* mode will put a fixed voter list in the place of ``council_of``.
 """
 
+import itertools
 from collections.abc import Sequence
 
 from protocol.ids import PeerId
@@ -19,7 +20,7 @@ def council_of(living: Sequence[PeerId]) -> tuple[PeerId, ...]:
 
 def is_well_formed(council: tuple[bytes, ...]) -> bool:
     """Return whether ids ascend strictly, so that nobody counts twice."""
-    return all(left < right for left, right in zip(council, council[1:], strict=False))
+    return all(left < right for left, right in itertools.pairwise(council))
 
 
 def share_majority(left: tuple[bytes, ...], right: tuple[bytes, ...]) -> bool:

@@ -46,6 +46,7 @@ class Lease:
         others_needed = majority_of(len(council)) - (self._holder in council)
         if others_needed <= 0:
             return math.inf
-        times = sorted((self._acknowledged.get(peer, -math.inf) for peer in council if peer != self._holder), reverse=True)
+        others = (peer for peer in council if peer != self._holder)
+        times = sorted((self._acknowledged.get(peer, -math.inf) for peer in others), reverse=True)
         acknowledged_at = times[others_needed - 1] if others_needed <= len(times) else -math.inf
         return max(acknowledged_at, self._started_at) + self._duration_s

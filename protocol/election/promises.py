@@ -65,6 +65,10 @@ class Promises:
         """Return whether the term rises more than an honest network can make it rise."""
         return ballot.term > self.top.term + TERM_JUMP_MAX
 
+    def is_jump_of_proof(self, ballot: Ballot) -> bool:
+        """The same for a certificate: a peer that never signed nor accepted anything has no term to compare with."""
+        return self.top != NO_BALLOT and self.is_jump(ballot)
+
     def refuses_act(self, ballot: Ballot) -> bool:
         """Return whether an act with ``ballot`` comes from a leader that this peer has moved on from.
 

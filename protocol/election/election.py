@@ -1,0 +1,403 @@
+"""The election machine of one peer: the *available* mode of DESIGN section 6.
+
+The theory is Raft's election (Raft 2014, section 5.2; thesis, sections 3.10, 4.2.3, 6.4.1 and 9.6) with three
+departures. Ballots are (term, candidate) pairs and a leader proves itself to anybody by a certificate of signed
+votes, so a follower trusts no single voter. The council follows the membership: the lowest ids alive, as each peer
+sees them, so a certificate also has to hold in the view of whoever follows it. And two leaders may exist while a
+network is cut; when the sides meet, one merge election unites them.
+
+This file holds what each input means; ``roles`` holds what the roles do, and when.
+"""
+
+import random
+from typing import Final
+
+from protocol.config import ProtocolConfig
+from protocol.effects import (
+    Alarm,
+    Electorate,
+    LeaderChanged,
+    MachineEffect,
+    Persist,
+    Promise,
+    Report,
+    Role,
+    RoleChanged,
+    Tell,
+)
+from protocol.election.allegiance import Allegiance
+from protocol.election.handing_over import choose_successor
+from protocol.election.proofs import Proofs, Worth
+from protocol.election.roles import Roles
+from protocol.election.station import Station
+from protocol.election.throttle import Throttle
+from protocol.election.voting import Opinion, Voter
+from protocol.identity import Identity, Verifier
+from protocol.ids import NetworkId, PeerId
+from protocol.messages import (
+    Announce,
+    CertificateRequest,
+    Handover,
+    Heartbeat,
+    HeartbeatAck,
+    LeaderClaim,
+    Message,
+    PreVoteReply,
+    PreVoteRequest,
+    VoteReply,
+    VoteRequest,
+)
+from protocol.statements import Ballot, Certificate, council_hash
+
+_ALARMS_PER_S: Final = 1
+
+_PROTEST_SEQUENCE: Final = 0
+"""A heartbeat ack with this number answers no heartbeat: its sender only says that it promised more."""
+
+
+class Election:
+    """Decides whom this peer follows, votes for, and whether it leads.
+
+    Invariants:
+        1. The followed ballot is the highest that this peer ever accepted.
+        2. What changed is reported once, at the end of the call that changed it; so are accepted ballots that the
+           disk must learn. A vote reaches the disk before it is sent.
+        3. Those of the parts.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        network_id: NetworkId,
+        boot: int,
+        config: ProtocolConfig,
+        verifier: Verifier,
+        random: random.Random,
+        promise: Promise | None,
+        may_vote: bool,
+        now: float,
+    ) -> None:
+        """Start as a follower of nobody that is not ready yet.
+
+        Args:
+            promise: What this peer's vote file holds; None on a fresh peer.
+            may_vote: False when a promise was made and is lost.
+        """
+        self._config = config
+        self._station = Station(
+            identity=identity,
+            network_id=network_id,
+            boot=boot,
+            config=config,
+            verifier=verifier,
+            random=random,
+            promise=promise,
+            may_vote=may_vote,
+        )
+        self._promises = self._station.promises
+        self._allegiance = Allegiance(config, now=now)
+        self._voter = Voter(self._station, self._allegiance)
+        self._proofs = Proofs(self._station, self._allegiance)
+        self._roles = Roles(self._station, self._allegiance, self._voter)
+        self._alarms = Throttle(_ALARMS_PER_S)
+        self._reported_role: Role = "follower"
+        self._reported_certificate: Certificate | None = None
+
+    @property
+    def role(self) -> Role:
+        """This peer's part; a candidate is one that asks for votes, not yet one that asks for opinions."""
+        return self._roles.role
+
+    @property
+    def term(self) -> int:
+        """The highest term that this peer signed or accepted."""
+        return self._promises.top.term
+
+    @property
+    def leader(self) -> PeerId | None:
+        """Who is followed."""
+        return self._allegiance.leader
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What proves the followed leader."""
+        return self._allegiance.certificate
+
+    @property
+    def followed_since(self) -> float:
+        """When this peer began to follow its leader, or nobody."""
+        return self._allegiance.since
+
+    @property
+    def claim(self) -> LeaderClaim | None:
+        """Whom to name to others; the same object as long as it says the same."""
+        return self._allegiance.claim
+
+    # Inputs
+
+    def electorate_changed(self, electorate: Electorate, now: float) -> list[MachineEffect]:
+        """Take a new view of the members."""
+        effects: list[MachineEffect] = []
+        self._roles.judge_lease(now, effects)
+        station, roles, leader = self._station, self._roles, self.leader
+        was_ready, was_in_council = station.electorate.ready, station.in_council
+        change = station.see(electorate)
+        if station.in_council and not was_in_council:
+            self._allegiance.heard(now)  # heartbeats come from now on
+        is_lost = leader is not None and not station.is_living(leader)
+        if is_lost:
+            roles.become_follower(now)
+        held = self._proofs.take_held(now)
+        if held is not None:
+            roles.become_follower(now, held)
+        if roles.leadership is not None:
+            effects.extend(roles.leadership.view_changed(change, now))
+            roles.judge_lease(now, effects)
+        elif self.leader is None:
+            if change.is_new_council or electorate.ready != was_ready:
+                roles.plan(now)
+        elif station.in_council != was_in_council:
+            roles.plan(now)
+        if change.is_new_council:
+            roles.campaign(lambda: roles.candidacy.view_changed(now), now, effects)
+        self._answer_early(now, effects)
+        roles.step(now, effects)
+        return self._reported(effects)
+
+    def handle(self, message: Message, sender: PeerId, now: float) -> list[MachineEffect]:
+        """Take a message of a member; nothing in it is believed but what is signed."""
+        effects: list[MachineEffect] = []
+        self._roles.judge_lease(now, effects)
+        match message:
+            case Heartbeat():
+                self._heartbeat(message, sender, now, effects)
+            case HeartbeatAck():
+                self._heartbeat_acknowledged(message, sender, now, effects)
+            case PreVoteRequest():
+                self._opinion_asked(message, sender, now, effects)
+            case PreVoteReply():
+                self._opinion_given(message, sender, now, effects)
+            case VoteRequest():
+                self._vote_asked(message, sender, now, effects)
+            case VoteReply():
+                candidacy = self._roles.candidacy
+                self._roles.campaign(lambda: candidacy.vote_replied(message, sender=sender, now=now), now, effects)
+            case Announce():
+                self._announced(message, sender, now, effects)
+            case CertificateRequest():
+                self._show_certificate(sender, now, effects)
+            case Handover():
+                if sender == self.leader and self._voter.is_released(message.release, successor=self._station.me):
+                    self._roles.become_candidate(now, effects, release=message.release)
+        return self._reported(effects)
+
+    def claim_seen(self, claim: LeaderClaim, sender: PeerId, now: float) -> list[MachineEffect]:
+        """Take a member's word on whom it follows; ask for the proof of a higher leader, show that of ours."""
+        effects: list[MachineEffect] = []
+        self._roles.judge_lease(now, effects)
+        followed, ballot = self._allegiance.certificate, claim.ballot
+        if followed is not None and ballot == followed.ballot:
+            self._count_follower(claim, sender)
+        elif ballot.peer_id == self._station.me or not self._station.is_living(ballot.peer_id):
+            pass  # a late word: this peer leads no more, or that leader is gone
+        elif self._promises.is_jump_of_proof(ballot):
+            self._raise_alarm(ballot, sender, now, effects)
+        elif followed is not None and ballot < followed.ballot:
+            self._show_certificate(sender, now, effects)
+        elif ballot >= self._promises.floor:
+            self._ask_certificate(ballot, sender, now, effects)
+        else:
+            self._protest(ballot, now, effects)
+        return self._reported(effects)
+
+    def hand_over(self, successor: PeerId | None, now: float) -> list[MachineEffect]:
+        """Release the lead in favour of ``successor``, or of whom this leader thinks best; only a leader can."""
+        effects: list[MachineEffect] = []
+        self._roles.judge_lease(now, effects)
+        if self._roles.leads:
+            chosen = choose_successor(self._station, successor)
+            if chosen is not None:
+                self._roles.release_to(chosen, now, effects)
+            else:
+                effects.append(Report(Alarm("no handover: nobody else fits, or the one asked for is not surely alive")))
+        return self._reported(effects)
+
+    def wake(self, now: float, late_by: float) -> list[MachineEffect]:
+        """Do what is due. ``late_by`` tells how long this process did not run, in seconds."""
+        effects: list[MachineEffect] = []
+        self._roles.judge_lease(now, effects)
+        if late_by >= self._config.heartbeat_interval_s:
+            self._roles.excuse(now, late_by)
+        if self._voter.next_deadline() <= now:
+            self._answer_early(now, effects)
+        self._roles.step(now, effects)
+        return self._reported(effects)
+
+    def next_deadline(self) -> float:
+        """Return when ``wake`` wants to be called; infinity when only an input can change anything."""
+        return min(self._roles.next_deadline(), self._voter.next_deadline())
+
+    def check_invariants(self) -> None:
+        """Assert what the class docstring promises."""
+        for part in (self._station, self._allegiance, self._voter, self._proofs, self._roles):
+            part.check_invariants()
+        followed = self._allegiance.certificate
+        assert followed is None or followed.ballot == self._promises.highest
+        assert followed is self._reported_certificate and self.role == self._reported_role
+
+    # Heartbeats
+
+    def _heartbeat(self, message: Heartbeat, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
+        followed = self._allegiance.certificate
+        highest = self._promises.top
+        if followed is not None and message.ballot == followed.ballot and sender == self.leader:
+            self._allegiance.heard(now)
+            self._allegiance.count(message.followers)
+            self._roles.leader_heard(now)
+        elif not self._promises.refuses_act(message.ballot):
+            self._ask_certificate(message.ballot, sender, now, effects)
+            return
+        elif followed is not None:
+            self._show_certificate(sender, now, effects)
+        effects.append(Tell(sender, HeartbeatAck(ballot=message.ballot, sequence=message.sequence, highest=highest)))
+
+    def _heartbeat_acknowledged(
+        self, message: HeartbeatAck, sender: PeerId, now: float, effects: list[MachineEffect]
+    ) -> None:
+        leadership = self._roles.leadership
+        if leadership is None or message.ballot != leadership.certificate.ballot:
+            return
+        highest = message.highest
+        if highest > message.ballot and highest.peer_id != self._station.me:
+            if self._promises.is_jump(highest):
+                self._raise_alarm(highest, sender, now, effects)
+            elif self._station.is_living(sender):
+                self._promises.hear(highest)
+                leadership.protested(now)
+                self._ask_certificate(highest, sender, now, effects)
+            return
+        leadership.acknowledged(message, sender=sender)
+        self._roles.judge_lease(now, effects)
+        self._allegiance.count(leadership.followers)
+
+    def _count_follower(self, claim: LeaderClaim, sender: PeerId) -> None:
+        leadership = self._roles.leadership
+        if leadership is not None:
+            leadership.followed_by(sender)
+            self._allegiance.count(leadership.followers)
+        elif sender == self.leader:
+            self._allegiance.count(claim.followers)
+
+    # Opinions and votes
+
+    def _opinion_asked(self, request: PreVoteRequest, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
+        self._watch(request.ballot, sender, now, effects)
+        opinion = self._voter.opinion(request, sender=sender, now=now)
+        if opinion is Opinion.YES:
+            self._roles.yield_to(sender, now)
+        elif opinion is Opinion.NOT_NOW:
+            self._voter.remember(request, sender=sender, now=now)
+        effects.append(self._voter.reply(request, is_granted=opinion is Opinion.YES, sender=sender))
+
+    def _answer_early(self, now: float, effects: list[MachineEffect]) -> None:
+        """Tell a candidate that asked too early, and that would now get a yes."""
+        pleased = self._voter.pleased(now)
+        if pleased is not None:
+            sender, request = pleased
+            self._roles.yield_to(sender, now)
+            effects.append(self._voter.reply(request, is_granted=True, sender=sender))
+
+    def _opinion_given(self, reply: PreVoteReply, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
+        self._watch(reply.highest, sender, now, effects)
+        candidacy = self._roles.candidacy
+        self._roles.campaign(lambda: candidacy.pre_vote_replied(reply, sender=sender, now=now), now, effects)
+        is_refused = not reply.granted and candidacy.campaign is not None and self.leader is None
+        if is_refused and reply.highest >= self._promises.floor and reply.highest.term:
+            self._ask_certificate(reply.highest, sender, now, effects)  # it may follow a leader unknown here
+
+    def _vote_asked(self, request: VoteRequest, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
+        self._watch(request.ballot, sender, now, effects)
+        if self._voter.opinion(request, sender=sender, now=now) is not Opinion.YES:
+            effects.append(Tell(sender, VoteReply(ballot=request.ballot, highest=self._promises.top)))
+            return
+        named = council_hash(request.council)
+        if self._promises.vote(request.ballot, named):
+            effects.append(Persist(self._promises.promise))
+        if self.leader != sender:
+            self._roles.become_follower(now, for_another=request.is_merge)  # the vote fences the leader before
+            self._roles.yield_to(sender, now)
+        vote = self._station.sign_vote(request.ballot, named)
+        effects.append(Tell(sender, VoteReply(ballot=request.ballot, highest=self._promises.top, vote=vote)))
+
+    # Certificates and other sides
+
+    def _announced(self, announce: Announce, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
+        ballot = announce.certificate.ballot
+        match self._proofs.weigh(announce, now=now):
+            case Worth.FOLLOW:
+                self._roles.become_follower(now, announce)
+            case Worth.OTHER_SIDE:
+                self._meet_other_side(announce, sender, now, effects)
+            case Worth.JUMP:
+                self._raise_alarm(ballot, sender, now, effects)
+            case Worth.NOTHING:
+                if sender == self.leader == ballot.peer_id and sender != self._station.me:
+                    self._allegiance.count(announce.followers)
+
+    def _meet_other_side(self, announce: Announce, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
+        """Bring the two leaders together; without one, tell the other that this peer promised more."""
+        ballot, followed = announce.certificate.ballot, self._allegiance.certificate
+        self._promises.hear(ballot)
+        if followed is None:
+            if ballot < self._promises.floor:
+                self._protest(ballot, now, effects)
+        elif sender != ballot.peer_id and ballot < followed.ballot:
+            self._show_certificate(sender, now, effects)  # it follows a lower leader; its own leader will hear of ours
+        elif self._roles.leadership is not None:
+            self._roles.meet(announce, is_own_word=sender == ballot.peer_id, now=now, effects=effects)
+        elif ballot < followed.ballot:
+            self._show_certificate(sender, now, effects)
+        elif self._proofs.may_show(now):
+            effects.append(Tell(followed.ballot.peer_id, announce))
+
+    def _show_certificate(self, to: PeerId, now: float, effects: list[MachineEffect]) -> None:
+        followed = self._allegiance.certificate
+        if followed is not None and self._proofs.may_show(now):
+            effects.append(Tell(to, Announce(certificate=followed, followers=self._allegiance.followers)))
+
+    def _ask_certificate(self, ballot: Ballot, of: PeerId, now: float, effects: list[MachineEffect]) -> None:
+        if self._proofs.may_ask(now):
+            effects.append(Tell(of, CertificateRequest(ballot=ballot)))
+
+    def _protest(self, ballot: Ballot, now: float, effects: list[MachineEffect]) -> None:
+        """Tell a leader that this peer cannot follow it, because of a higher promise: it has to be elected again."""
+        if self._proofs.may_ask(now):
+            protest = HeartbeatAck(ballot=ballot, sequence=_PROTEST_SEQUENCE, highest=self._promises.top)
+            effects.append(Tell(ballot.peer_id, protest))
+
+    # What others should know
+
+    def _watch(self, ballot: Ballot, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
+        """Raise an alarm about a term that no honest network reaches; the caller refuses it anyway."""
+        if self._promises.is_jump(ballot):
+            self._raise_alarm(ballot, sender, now, effects)
+
+    def _raise_alarm(self, ballot: Ballot, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
+        if self._alarms.allows(now):
+            text = f"refused: {sender.hex()[:12]} speaks of term {ballot.term}, far above {self.term}"
+            effects.append(Report(Alarm(text)))
+
+    def _reported(self, effects: list[MachineEffect]) -> list[MachineEffect]:
+        """Add what changed since the last report."""
+        certificate, role = self._allegiance.certificate, self.role
+        if role != self._reported_role:
+            self._reported_role = role
+            effects.append(Report(RoleChanged(role, self.term)))
+        if certificate is not self._reported_certificate:
+            self._reported_certificate = certificate
+            effects.append(Report(LeaderChanged(certificate)))
+        if self._roles.has_unsaved_ballot:
+            self._roles.has_unsaved_ballot = False
+            effects.append(Persist(self._promises.promise))
+        return effects

@@ -1,0 +1,117 @@
+"""Where a peer stands in an election: its keys, its promises, and its view of the others.
+
+All parts of the election of one peer share one ``Station``; it decides nothing.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from protocol.config import ProtocolConfig
+from protocol.effects import Electorate, Promise
+from protocol.election.council import council_of
+from protocol.election.promises import Promises
+from protocol.identity import Identity, Verifier
+from protocol.ids import NetworkId, PeerId
+from protocol.statements import Ballot, Certificate, Release, Vote, signed
+
+Provable: TypeAlias = Vote | Release | Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class ViewChange:
+    """What a new electorate changed."""
+
+    newcomers: tuple[PeerId, ...]
+    """Members that were not living before, ascending."""
+
+    is_new_council: bool
+
+
+class Station:
+    """Keys, configuration, promises and view.
+
+    Invariants:
+        1. ``council`` is what ``council_of`` makes of the living.
+        2. The local peer is living.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        network_id: NetworkId,
+        boot: int,
+        config: ProtocolConfig,
+        verifier: Verifier,
+        random: random.Random,
+        promise: Promise | None,
+        may_vote: bool,
+    ) -> None:
+        self.me: Final = identity.peer_id
+        self.config: Final = config
+        self.random: Final = random
+        self.promises: Final = Promises(promise, may_vote=may_vote)
+        self._identity = identity
+        self._network_id = network_id
+        self._boot = boot
+        self._verifier = verifier
+        self.electorate = Electorate(living=(self.me,), suspects=(), ready=False)
+        self.council: tuple[PeerId, ...] = (self.me,)
+        self._living: frozenset[PeerId] = frozenset(self.electorate.living)
+
+    @property
+    def in_council(self) -> bool:
+        """Whether this peer votes."""
+        return self.me in self.council
+
+    @property
+    def other_councillors(self) -> tuple[PeerId, ...]:
+        """The council without this peer, ascending."""
+        return tuple(member for member in self.council if member != self.me)
+
+    def see(self, electorate: Electorate) -> ViewChange:
+        """Replace the view of the others."""
+        before, council_before = self._living, self.council
+        self.electorate = electorate
+        self.council = council_of(electorate.living)
+        self._living = frozenset(electorate.living)
+        return ViewChange(
+            newcomers=tuple(member for member in electorate.living if member not in before),
+            is_new_council=self.council != council_before,
+        )
+
+    def is_living(self, peer_id: PeerId) -> bool:
+        """Return whether a peer is alive or suspect, as far as this one knows."""
+        return peer_id in self._living
+
+    def stagger_s(self) -> float:
+        """Return how long this council member leaves the first move to those before it, in seconds."""
+        rank = self.council.index(self.me) if self.in_council else len(self.council)
+        return rank * self.config.candidate_stagger_s
+
+    def patience_s(self) -> float:
+        """Return how long the leader may be silent before this peer stands, in seconds; random."""
+        return self.config.election_timeout_s * (1 + self.random.random())
+
+    def sign_vote(self, ballot: Ballot, council_hash: bytes) -> Vote:
+        """Return the signed vote; the promise must be made before."""
+        assert ballot == self.promises.voted, "only what was promised is signed"
+        vote = Vote(
+            author_key=self._identity.public_key, ballot=ballot, council_hash=council_hash, voter_boot=self._boot
+        )
+        return signed(vote, self._identity, self._network_id)
+
+    def sign_release(self, ballot: Ballot, successor: PeerId) -> Release:
+        """Return the signed end of the own lead under ``ballot``."""
+        release = Release(author_key=self._identity.public_key, ballot=ballot, successor=successor)
+        return signed(release, self._identity, self._network_id)
+
+    def is_authentic(self, provable: Provable) -> bool:
+        """Return whether the signatures hold, for this network."""
+        return provable.is_authentic(self._verifier, self._network_id)
+
+    def check_invariants(self) -> None:
+        """Assert what the class docstring promises."""
+        assert self.council == council_of(self.electorate.living)
+        assert self.is_living(self.me)
