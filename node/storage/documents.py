@@ -201,4 +201,5 @@ def _tables_in(content: bytes, path: Path) -> bytes | None:
 
 
 def _compact(tables: Tables) -> bytes:
-    return msgspec.json.encode(tables, order="deterministic")
+    """Return the bytes under the checksum; tables and documents keep their order through the file and back."""
+    return msgspec.json.encode(tables)

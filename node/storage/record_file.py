@@ -132,7 +132,8 @@ def _find_damage(path: Path, *, is_suspect: bool) -> str | None:
                 )
             if version < FORMAT_VERSION:
                 return "it has no version"
-            connection.execute("BEGIN IMMEDIATE")  # refused when the head of the file says that nobody may write it
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("UPDATE totals SET live = live")  # refused when a bad header forbids to write
             connection.execute("ROLLBACK")
             log_damage = _find_log_damage(log, connection, path)
             if log_damage is not None:
