@@ -478,5 +478,24 @@ class Accepted(Reply, frozen=True, kw_only=True, tag=65):
 SERVICE_MESSAGES: Final[tuple[type[Message], ...]] = (HandoverWish, Accepted)
 """Requests and replies that serve people's wishes."""
 
-DHT_MESSAGES: Final[tuple[type[Message], ...]] = (ReplyTooLarge, Refusal, FindNode, FoundNodes)
+DHT_MESSAGES: Final[tuple[type[Message], ...]] = (
+    ReplyTooLarge,
+    Refusal,
+    Store,
+    Stored,
+    Fetch,
+    Fetched,
+    Compare,
+    Compared,
+    Offer,
+    Offered,
+    ListKeys,
+    KeysListed,
+    PullChanges,
+    ChangesPulled,
+    PushChange,
+    ChangeNoted,
+    FindNode,
+    FoundNodes,
+)
 """Requests and replies between the DHTs of two peers."""
