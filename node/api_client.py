@@ -234,6 +234,7 @@ class ApiClient:
             pieces.append(piece)
         if response.length:
             raise NoAnswer(f"{self.url} ended the answer early", timed_out=False)
+        response.close()  # only then does the connection take the next request
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Answer(status=response.status, headers=headers, body=b"".join(pieces))
 
