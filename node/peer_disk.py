@@ -9,7 +9,7 @@ a damaged key ends the start, since without it this peer would be another.
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -18,22 +18,20 @@ import msgspec
 
 from bootstrap.home import NetworkFolder
 from bootstrap.peer_folder import PeerFolder
-from node.api.tokens import TokenTable
 from node.clock import wall_ms
 from node.config import PeerConfig
 from node.storage.documents import PeerDocuments
 from node.storage.records import SqliteRecordStore
 from node.storage.vote import VoteDamaged, VoteFile, VoteFound, VoteMissing
 from protocol.effects import Promise
+from protocol.election.promises import NO_BALLOT, NO_COUNCIL_HASH
 from protocol.errors import StoreError
-from protocol.ids import PEER_ID_SIZE_BYTES
-from protocol.statements import Ballot, Descriptor
+from protocol.statements import Descriptor
 
 BOOT_RANDOM_BITS: Final = 24
 BOOT_TIME_MAX: Final = 2**40 - 1
 
-_NO_BALLOT: Final = Ballot(term=0, candidate=bytes(PEER_ID_SIZE_BYTES))
-_NOTHING_PROMISED: Final = Promise(voted=_NO_BALLOT, council_hash=bytes(16), highest=_NO_BALLOT)
+_NOTHING_PROMISED: Final = Promise(voted=NO_BALLOT, council_hash=NO_COUNCIL_HASH, highest=NO_BALLOT)
 
 _log = logging.getLogger("pair.disk")
 
@@ -62,7 +60,7 @@ class PeerDisk:
         self.boot: Final = next_boot(last_boot, wall_s=wall_ms() // 1000, noise=os.urandom(BOOT_RANDOM_BITS // 8))
         self._documents.begin_boot(self.boot)
         self.remembered: Final = self._documents.remembered()
-        self.tokens: Final = TokenTable(msgspec.structs.asdict(NetworkFolder(config.network_folder).tokens()))
+        self.tokens: Final[Mapping[str, str]] = msgspec.structs.asdict(NetworkFolder(config.network_folder).tokens())
         self.records: Final = self._open_records(ran_before=ran_before)
         self._to_remember: Sequence[Descriptor] = ()
         self._remembering: Future[None] | None = None
