@@ -30,6 +30,9 @@ from protocol.members.table import LIVING_STATES, Member, MemberTable
 from protocol.messages import Ack, Gossip, IndirectAck, LeaderClaim, Message, Ping, PingRequest, Sync
 from protocol.statements import Accusation, Descriptor, Evidence
 
+SECOND_PROBES = 6
+"""Peers that probe a fresh suspect at once, on average: they clear it or confirm it long before their turn comes."""
+
 STALL_WORSENS = 2
 """Steps of local health that a stall costs: more than the one good probe between two stalls gives back."""
 
@@ -285,8 +288,14 @@ class Membership:
         assert member is not None, "news is about members"
         # Who saw a crash itself can wait: so did all others that held a link.
         self._spreading.schedule(now=now, is_hasty=self._local.peer_id not in member.accusations)
-        if isinstance(evidence, Accusation) and evidence.kind == "refused":
+        if not isinstance(evidence, Accusation) or not member.is_living:
+            return
+        if evidence.kind == "refused":
             effects += self._crashes.another_refused(member, now=now)
+        elif len(member.accusations) == 1:
+            others = len(self.table.living) - 2  # neither this peer nor the accused
+            if self._local.random.random() * others < SECOND_PROBES:
+                effects += self._probes.start(member, now=now)
 
     def _heard_again(self, evidence: Evidence) -> None:
         """Count an echo: of the very piece, or of a verdict that needs no further accuser."""
