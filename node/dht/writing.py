@@ -30,7 +30,11 @@ TOMBSTONE_KEPT_MS: Final = 86_400_000
 _TASKS_MAX: Final = 16_384
 """Requests under way or repeated in the background: those of all writes at once, and those of slow holders."""
 
-_RESTAMPS_MAX: Final = 8
+_RESTAMPS_MAX: Final = 24
+_RESTAMP_PAUSE_S: Final = 0.002
+_RESTAMP_PAUSE_MAX_S: Final = 0.25
+"""Writers that meet at one key wait a random while, longer each time, or they would overtake each other for ever."""
+
 _START_COUNTER_BITS: Final = 12
 """Random start of the counter in a stamp: two peers that write one key in one millisecond rarely draw the same."""
 
@@ -120,7 +124,7 @@ class Writer:
             current = await self._reader.newest(place, draft.key, deadline=deadline)
             existed = self._match(current, if_version)
             above = max(above, current.stamp if current is not None else 0)
-        for _ in range(_RESTAMPS_MAX):
+        for tries in range(_RESTAMPS_MAX):
             record = self._stamped(draft, above)
             storing = Storing(
                 self._around, self._keeper, self._tasks, StoredRecord(place, record), deadline=deadline
@@ -137,8 +141,12 @@ class Writer:
             if if_version is not None:
                 self._match(newer, if_version)
             above = newer.stamp
+            pause_s = self._around.random.uniform(0, min(_RESTAMP_PAUSE_MAX_S, _RESTAMP_PAUSE_S * 2**tries))
+            if asyncio.get_running_loop().time() + pause_s >= deadline:
+                break
+            await asyncio.sleep(pause_s)
         raise OperationError(
-            "conflict", f"{_RESTAMPS_MAX} times another write was newer", next_step="find out who writes this key"
+            "conflict", "each time another write was newer", next_step="find out who else writes this key"
         )
 
     def _match(self, current: Head | Record | None, if_version: str) -> bool:
