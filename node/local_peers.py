@@ -1,9 +1,14 @@
 """What the fork server runs: the program of a peer, from the settings in its folder.
 
-Importing this module imports everything that a peer needs, so that forked peers share it.
+Importing this module imports everything that a peer needs, so that forked peers share it; also what a peer on its
+own imports only when it comes to use it.
 """
 
+import contextlib
+import encodings.idna  # noqa: F401  (for the first host name)
 from collections.abc import Callable, Mapping, Sequence
+
+import zeroconf.asyncio  # noqa: F401
 
 from bootstrap.fork_server import Run
 from bootstrap.home import NetworkFolder
@@ -11,6 +16,9 @@ from bootstrap.settings import StartSettings
 from node.config import PeerConfig
 from node.main import run_peer
 from protocol.network import NetworkIdentity
+
+with contextlib.suppress(ImportError):
+    import uvloop  # noqa: F401
 
 
 def local_run(
