@@ -49,6 +49,7 @@ class Driver:
         self._on_event = on_event
         self._on_broken = on_broken
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0  # not asked of the timer: one that is due at once has no time on every loop
         self._wall_read_at = steady_s()
         self._closed = False
 
@@ -88,10 +89,10 @@ class Driver:
         deadline = self._core.next_deadline()
         at = loop.time() + max(_SLEEP_MIN_S, deadline - steady_s())
         if self._timer is not None:
-            if abs(self._timer.when() - at) < _SLEEP_MIN_S:
+            if abs(self._wakes_at - at) < _SLEEP_MIN_S:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(at, self._wake)
+        self._timer, self._wakes_at = loop.call_at(at, self._wake), at
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
