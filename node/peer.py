@@ -162,6 +162,8 @@ class Peer:
             verifier=self._verifier,
             random=self._random,
             k=config.k,
+            introduce=lambda descriptor: self._driver.handle(ContactsFound((descriptor.address,))),
+            send_stock=self._datagrams.send_stock,
         )
         self._dht.on_stored.append(self._record_stored)
         self._remembering = Remembering(living=self._members.living, save=disk.remember)
