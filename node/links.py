@@ -7,7 +7,7 @@ process keeps its links, and an ended link is no verdict: it only starts probes.
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from node.link_hello import end_with_host, frame_hello
 from protocol.ids import PeerId
@@ -144,13 +144,13 @@ class _Link(asyncio.Protocol):
         return self._task
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        link = cast(asyncio.Transport, transport)  # uvloop's is of no asyncio class
         if not self._wanted:
-            transport.abort()
+            link.abort()
             return
-        self._transport = transport
-        end_with_host(transport)
-        transport.write(frame_hello(self._hello_bytes(self._peer)))
+        self._transport = link
+        end_with_host(link)
+        link.write(frame_hello(self._hello_bytes(self._peer)))
 
     def data_received(self, data: bytes) -> None:
         if self._transport is not None:  # a link carries nothing: whoever talks there is no peer

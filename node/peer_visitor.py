@@ -13,7 +13,7 @@ import asyncio
 import enum
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from node.link_hello import LINK_MAGIC, end_with_host, hello_in
 from node.peer_limits import PeerPortLimits
@@ -69,8 +69,7 @@ class Visitor(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is of no asyncio class
         address = transport.get_extra_info("peername")
         self.host = str(address[0]) if address else ""  # empty when the other end is gone already
         self._timer = asyncio.get_running_loop().call_later(self._house.limits.stranger_timeout_s, self.close)

@@ -7,7 +7,7 @@ answer, until a whole request head has arrived, however busily its bytes trickle
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import web
 
@@ -84,8 +84,8 @@ class Connection(web.RequestHandler):
         # These two make the base class take no data from, and keep no account of, a connection never opened.
         self._force_close = True
         self._manager = None
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(_TOO_MANY_CONNECTIONS)
+        # uvloop's transports are of no asyncio class.
+        cast(asyncio.WriteTransport, transport).write(_TOO_MANY_CONNECTIONS)
         transport.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
