@@ -47,6 +47,9 @@ class PeerConfig:
             raise ConfigError(
                 f"{self.name!r} cannot name a peer", next_step="use 1 to 63 characters of a-z, 0-9 and '-'"
             )
+        for port in (self.port, self.api_port):
+            if not 0 <= port <= 65535:  # uvloop would silently take another one
+                raise ConfigError(f"there is no port {port}", next_step="choose 1 to 65535")
         if not 1 <= self.k <= limits.HOLDERS_MAX:
             raise ConfigError(f"k = {self.k} is out of range", next_step=f"choose 1 to {limits.HOLDERS_MAX}")
 
