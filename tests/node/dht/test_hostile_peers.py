@@ -1,0 +1,185 @@
+"""What a hostile member sends: nothing is stored that was not verified, nothing grows without bound."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node.dht.surroundings import may_write
+from protocol import limits
+from protocol.messages import (
+    Fetch,
+    Fetched,
+    HandoverWish,
+    Holding,
+    Offer,
+    Offered,
+    RecordOutcome,
+    Refusal,
+    Reply,
+    Request,
+    Store,
+    Stored,
+)
+from protocol.records import UNSIGNED_WRITER, Record, owner_of, stamp_of
+from protocol.statements import signed
+from tests.node.dht.cluster import Cluster, FakePeer, get, put
+from tests.node.dht.virtual_time import in_virtual_time
+from tests.protocol import samples
+
+
+def record_of(peer: FakePeer, key: str = "color", **changes: object) -> Record:
+    """Return an authentic record of ``peer``, with ``changes`` made before it is signed."""
+    draft = Record(author_key=peer.identity.public_key, key=key, value=b"red", stamp=stamp_of(peer.now_ms()))
+    return signed(msgspec.structs.replace(draft, **changes), peer.identity, samples.NETWORK_ID)
+
+
+async def store(cluster: Cluster, record: Record, *, is_replica: bool) -> RecordOutcome:
+    """Let peer 1 send a record to peer 2 and return the outcome."""
+    request = Store(records=(record,), view=b"" if is_replica else b"view")
+    reply = await cluster.peers[0].request(cluster.peers[1].peer_id, request, timeout_s=1)
+    assert isinstance(reply, Stored)
+    return reply.outcomes[0]
+
+
+@pytest.mark.parametrize("is_replica", [False, True], ids=["new", "replica"])
+@in_virtual_time
+async def test_defect_16_every_flipped_field_is_refused(is_replica: bool) -> None:
+    """Defects 16, 30: holders check signature, key and value of all that they store."""
+    async with Cluster(2) as cluster:
+        good = record_of(cluster.peers[0])
+        forged = [
+            msgspec.structs.replace(good, value=b"blue"),
+            msgspec.structs.replace(good, key="taste"),
+            msgspec.structs.replace(good, stamp=good.stamp + 1),
+            msgspec.structs.replace(good, expires_ms=2**62),
+            msgspec.structs.replace(good, is_tombstone=True),
+            msgspec.structs.replace(good, signature=b""),
+            msgspec.structs.replace(good, author_key=UNSIGNED_WRITER),
+            record_of(cluster.peers[0], is_tombstone=True),
+        ]
+        for record in forged:
+            outcome = await store(cluster, record, is_replica=is_replica)
+            assert (outcome.outcome, outcome.reason) in [("refused", "invalid"), ("refused", "wrong-writer")]
+        assert cluster.peers[1].store.count() == 0
+
+        assert (await store(cluster, good, is_replica=is_replica)).outcome == "synced"
+
+
+@in_virtual_time
+async def test_new_version_comes_from_its_writer_only() -> None:
+    """Somebody else's record is a replica, and is checked as one."""
+    async with Cluster(3) as cluster:
+        outcome = await store(cluster, record_of(cluster.peers[2]), is_replica=False)
+
+        assert outcome.reason == "wrong-writer"
+
+
+@in_virtual_time
+async def test_record_of_the_far_future_is_refused_even_as_a_replica() -> None:
+    """A version days ahead would lock everybody out of the key."""
+    async with Cluster(2) as cluster:
+        ahead = stamp_of(cluster.peers[0].now_ms() + 2 * 86_400_000)
+        assert (await store(cluster, record_of(cluster.peers[0], stamp=ahead), is_replica=True)).reason == "stamp"
+
+
+@in_virtual_time
+async def test_rollback_is_answered_with_the_newer_version() -> None:
+    """Stores refuse what is older, and prove why."""
+    async with Cluster(2) as cluster:
+        await put(cluster.peers[0], "color", b"new")
+        old = record_of(cluster.peers[0], stamp=stamp_of(cluster.peers[0].now_ms() - 10_000))
+        outcome = await store(cluster, old, is_replica=True)
+
+        assert outcome.outcome == "stale"
+        assert outcome.newer == (await get(cluster.peers[0], "color")).record.head
+
+
+@pytest.mark.parametrize("usage", [(limits.RECORDS_PER_OWNER_MAX, 0), (0, limits.BYTES_PER_OWNER_MAX)])
+@in_virtual_time
+async def test_defect_32_quota_of_a_writer_is_kept(usage: tuple[int, int]) -> None:
+    """Defect 32: one writer fills no disk; what it has may be overwritten, and others go on."""
+    async with Cluster(2) as cluster:
+        await put(cluster.peers[0], "color", b"red")
+        author = cluster.peers[0].identity.public_key
+        true_usage = cluster.peers[1].store.usage
+        cluster.peers[1].store.usage = lambda key: usage if key == author else true_usage(key)
+
+        assert (await store(cluster, record_of(cluster.peers[0], "other"), is_replica=True)).reason == "quota-exceeded"
+        smaller = record_of(cluster.peers[0], "color", value=b"", stamp=stamp_of(cluster.peers[0].now_ms() + 50))
+        assert (await store(cluster, smaller, is_replica=True)).outcome == "synced"
+        assert (await get(cluster.peers[1], "color")).record.value == b""
+        await put(cluster.peers[1], "more", b"fine")
+
+
+@in_virtual_time
+async def test_requests_that_fit_no_handler_are_refused() -> None:
+    """Unknown requests and inconsistent ones get an answer, so that nobody waits (defect 28)."""
+    async with Cluster(2) as cluster:
+        asking, asked = cluster.peers[0], cluster.peers[1].peer_id
+        record = record_of(asking)
+        requests: list[Request] = [
+            HandoverWish(),
+            Store(records=(record, record), places=(bytes(20),)),
+            Store(records=(record, record), view=b"view"),
+            Store(records=(msgspec.structs.replace(record, key=""),)),
+        ]
+        for request in requests:
+            assert isinstance(await asking.request(asked, request, timeout_s=1), Refusal)
+
+
+@in_virtual_time
+async def test_nonsense_answers_of_holders_fail_no_operation() -> None:
+    """A peer that answers the wrong thing counts as one that refused (defect 29)."""
+    async with Cluster(6, k=5) as cluster:
+        nonsense: list[Reply] = [Refusal(reason="no"), Fetched(), Offered(answers=b""), Stored(outcomes=())]
+        hostile = cluster.peers[5]
+        for number, reply in enumerate(nonsense):
+
+            def lie(sender: bytes, request: Request, reply: Reply = reply) -> Reply:
+                return reply
+
+            hostile.answers = lie
+            key = f"key-{number}"
+            await put(cluster.peers[0], key, b"v")
+            for peer in cluster.peers[:5]:
+                assert (await get(peer, key)).record.value == b"v"
+                assert (await peer.dht.keys(key, timeout_s=1)).keys[0].key == key
+
+
+@in_virtual_time
+async def test_offers_of_what_nobody_sends_cost_nothing() -> None:
+    """Promised versions that never come are asked of others a moment later."""
+    async with Cluster(4, k=4) as cluster:
+        await put(cluster.peers[0], "color", b"red")
+        place = cluster.place_of("color")
+        offer = Offer(holdings=(Holding(place, 2**62),))
+        for peer in cluster.peers[1:]:
+            await cluster.peers[0].request(peer.peer_id, offer, timeout_s=1)
+
+        assert (await get(cluster.peers[3], "color")).record.value == b"red"
+        await put(cluster.peers[2], "color", b"blue")
+        assert {record.value for record in cluster.copies("color").values()} == {b"blue"}
+
+
+@in_virtual_time
+async def test_fetch_of_any_place_is_answered() -> None:
+    """An unknown place is absent, not an error."""
+    async with Cluster(2) as cluster:
+        reply = await cluster.peers[0].request(cluster.peers[1].peer_id, Fetch(place=bytes(20)), timeout_s=1)
+
+        assert reply == Fetched(request_id=1)
+
+
+@given(st.text(max_size=80))
+@settings(max_examples=200)
+def test_only_keys_of_the_exact_form_belong_to_somebody(key: str) -> None:
+    """Any other key that starts with @ is anybody's."""
+    owner = samples.identity(1).peer_id
+    owned = f"@{owner.hex()}/{key}"
+
+    assert owner_of(owned) == owner
+    assert may_write(owned, owner)
+    assert not may_write(owned, samples.identity(2).peer_id)
+    assert owner_of("@" + key) is None or len(key) > 64
+    assert owner_of(f"@{owner.hex().upper()}/{key}") is None
