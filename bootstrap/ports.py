@@ -1,9 +1,15 @@
 """Which ports the peers of one machine use: a block per network, peer-i at base + i, kept from run to run."""
 
+import os
 import socket
-from collections.abc import Callable, Collection, Container, Mapping
+import tempfile
+import time
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, TypeAlias
 
+from bootstrap.locks import FolderInUse, FolderLock
 from protocol.errors import ConfigError, EnvironmentFault
 
 PEER_BASE: Final = 7400
@@ -16,6 +22,8 @@ _LAST_BASE: Final = 32_000
 """Beyond it systems hand ports out to whoever connects (the ephemeral range)."""
 
 PORT_MAX: Final = 65_535
+
+_LOCK_PAUSE_S: Final = 0.01
 
 Free: TypeAlias = Callable[[int], bool]
 
@@ -46,6 +54,32 @@ def is_free(host: str, port: int, *, udp: bool) -> bool:
             except OSError:
                 return False
     return True
+
+
+@contextmanager
+def ports_locked(*, timeout_s: float) -> Iterator[Sequence[FolderLock]]:
+    """Hold the right of this user to look for free ports and bind them; wait for another program that has it.
+
+    Networks that start at the same time from different folders would otherwise find the same block free. It is
+    only a help: without it (the folder for temporary files cannot be used, or time is up) nothing is yielded.
+    """
+    path = Path(tempfile.gettempdir()) / f"pair-ports-{os.getuid()}.lock"
+    ends = time.monotonic() + timeout_s
+    while True:
+        try:
+            lock = FolderLock(path, purpose="another network is starting", next_step="wait until it runs")
+        except FolderInUse:
+            if time.monotonic() < ends:
+                time.sleep(_LOCK_PAUSE_S)
+                continue
+        except EnvironmentFault:
+            pass
+        else:
+            with lock:
+                yield [lock]
+            return
+        yield []
+        return
 
 
 def assign_ports(

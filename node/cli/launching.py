@@ -44,7 +44,7 @@ def launch(
     planned: Sequence[PlannedPeer],
     *,
     others: Sequence[LocalPeer],
-    lock: FolderLock,
+    locks: Sequence[FolderLock],
     timeout_s: float,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> None:
@@ -52,7 +52,7 @@ def launch(
 
     Args:
         others: The peers that live here already; some of those that run become seeds.
-        lock: The right to start peers; stays taken until each of them serves or has failed.
+        locks: The right to start peers, and to choose ports; taken until each of them serves or has failed.
 
     Raises:
         CommandFailed: At least one did not start; the others run.
@@ -70,7 +70,7 @@ def launch(
     outcomes = start_peers(
         [Launch(peer.folder.name, peer.folder.path / "peer.log") for peer in planned],
         load=_loader(network, {peer.folder.name: peer.settings for peer in planned}, seeds),
-        held=[lock.fileno()],
+        held=[lock.fileno() for lock in locks],
         timeout_s=timeout_s,
         on_outcome=on_outcome,
     )

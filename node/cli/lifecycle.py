@@ -124,7 +124,7 @@ def restart(options: Options, /, name: str) -> None:
                 network,
                 [PlannedPeer(peer.folder, settings)],
                 others=[other for other in local_peers(network) if other.name != peer.name],
-                lock=lock,
+                locks=[lock],
                 timeout_s=max(1.0, ends - time.monotonic()),
             )
         fresh = local_peer(network, peer.folder)

@@ -128,7 +128,7 @@ def _start_detached(options: Options, network: NetworkFolder, folder: PeerFolder
                 network,
                 [launching.PlannedPeer(folder, settings)],
                 others=[peer for peer in local_peers(network) if peer.name != folder.name],
-                lock=lock,
+                locks=[lock],
                 timeout_s=max(1.0, ends - time.monotonic()),
             )
         peer = local_peer(network, folder)

@@ -8,7 +8,7 @@ import click
 
 from bootstrap.fork_server import Outcome
 from bootstrap.home import NetworkFolder
-from bootstrap.ports import PORT_MAX
+from bootstrap.ports import PORT_MAX, ports_locked
 from node.cli import launching
 from node.cli.asking import Circle
 from node.cli.ending import end_peers, resume_peer
@@ -26,6 +26,7 @@ PEERS_MAX: Final = 1000
 """Peers of one ``up``; their ports fit below those that systems hand out."""
 
 _TIMEOUT_S: Final = 60.0
+_PORTS_TIMEOUT_S: Final = 5.0
 _INTERRUPTED: Final = 130
 
 
@@ -79,7 +80,7 @@ def _start(
     line: StatusLine,
 ) -> list[str]:
     """Start what is missing; return the names of the peers that this command started."""
-    with network.lock() as lock:
+    with network.lock() as lock, ports_locked(timeout_s=_PORTS_TIMEOUT_S) as ports_lock:
         plan = plan_up(network, count, base_port=base_port, api_base_port=api_base_port, wishes=wishes)
         network.found(network.name, open=wishes.open)
         line.show(f"starting {len(plan.starting)} peers" if plan.starting else "looking at the peers")
@@ -87,7 +88,7 @@ def _start(
             network,
             plan.starting,
             others=local_peers(network),
-            lock=lock,
+            locks=[lock, *ports_lock],
             timeout_s=max(1.0, ends - time.monotonic()),
             on_outcome=_counting(line, len(plan.starting)),
         )
