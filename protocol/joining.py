@@ -81,12 +81,12 @@ class Joining:
             if len(effects) >= _ASKED_AT_ONCE:
                 contact.next_try = now + _BURST_PAUSE_S
                 continue
-            if address not in members:
-                effects.append(self.ask(address, own=own, now=now))
-                contact.pause_s = min(2 * contact.pause_s, self.config.join_retry_max_s)
-            else:
+            if address in members:
                 contact.pause_s = self.config.join_retry_max_s
+            else:
+                effects.append(self.ask(address, own=own, now=now))
             contact.next_try = now + contact.pause_s
+            contact.pause_s = min(2 * contact.pause_s, self.config.join_retry_max_s)
         self._due = self._first_try()
         return effects
 

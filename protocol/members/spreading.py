@@ -3,6 +3,7 @@
 import math
 
 from protocol import limits
+from protocol.codec import encode_evidence
 from protocol.effects import MachineEffect, Tell
 from protocol.ids import PeerId
 from protocol.members.local import LocalPeer
@@ -90,8 +91,8 @@ class Spreading:
 
     def farewell(self, leave: Leave) -> list[MachineEffect]:
         """Say goodbye to everybody, for this peer will not gossip any more."""
-        self._news.add(leave)
-        return [tell for member in self._some(self._partners(), TOLD_MAX) for tell in self._pings.gossip(member)]
+        message = Gossip(updates=(encode_evidence(leave),))
+        return [Tell(member.peer_id, message) for member in self._some(self._partners(), TOLD_MAX)]
 
     def _introductions(self) -> list[MachineEffect]:
         newcomers = [member for member in map(self._table.find, self._newcomers) if member is not None]

@@ -1,0 +1,256 @@
+"""How word gets around: introductions, anti-entropy, and news that falls silent."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.codec import encode
+from protocol.config import LOCAL
+from protocol.members.anti_entropy import FIRST_PAUSE_S, PAGES_MAX
+from protocol.members.news import News
+from protocol.members.pings import UPDATES_BUDGET_BYTES, pages_of
+from protocol.messages import Gossip, Ping, Sync
+from protocol.statements import Evidence
+from tests.protocol.members.subject import (
+    ME,
+    START,
+    accusation,
+    descriptor,
+    evidence_in,
+    gossip,
+    leave,
+    membership,
+    messages,
+    peer_id,
+    receivers,
+    run_until,
+    tell,
+)
+
+
+def taken(news: News, *, receiver: int = 50, members: int = 40, budget: int = UPDATES_BUDGET_BYTES) -> int:
+    return len(news.take(receiver=peer_id(receiver), members=members, budget_bytes=budget))
+
+
+def test_newcomers_are_introduced_to_everybody_in_shared_datagrams() -> None:
+    """Peers that join together are told of together."""
+    subject = membership(*range(2, 10))
+    for newcomer in (20, 21, 22):
+        subject.learn(descriptor(newcomer), now=START)
+        subject.introduce(peer_id(newcomer), now=START)
+        subject.introduce(peer_id(newcomer), now=START)
+
+    effects = run_until(subject, START + 0.015)
+
+    for number in (*range(2, 10), 20, 21, 22):
+        told = [message for message in messages(effects, to=number) if isinstance(message, Gossip)]
+        assert [evidence_in(message) for message in told] == [[descriptor(20), descriptor(21), descriptor(22)]]
+
+
+def test_each_boot_is_introduced_once() -> None:
+    """Several contacts forward the same newcomer."""
+    subject = membership(2, 3)
+    subject.learn(descriptor(20), now=START)
+    subject.introduce(peer_id(20), now=START)
+    run_until(subject, START + 0.015)
+
+    subject.introduce(peer_id(20), now=START + 0.1)
+    assert not receivers(run_until(subject, START + 0.3, now=START + 0.1), Gossip)
+
+    subject.learn(descriptor(20, boot=2), now=START + 1)
+    subject.introduce(peer_id(20), now=START + 1)
+    assert peer_id(2) in receivers(run_until(subject, START + 1.2, now=START + 1), Gossip)
+
+
+def test_lowest_id_that_is_surely_alive_introduces_where_nobody_leads() -> None:
+    """All contacts of one newcomer choose alike; neither suspects nor the newcomer itself will do."""
+    numbers = sorted(range(1, 8), key=peer_id)
+    subject = membership(*(number for number in numbers if number != ME))
+    lowest = [number for number in numbers if number != ME]
+    newcomer, suspect = lowest[0], lowest[1]
+    tell(subject, accusation(lowest[2], suspect), sender=lowest[2])
+
+    expected = next(number for number in numbers if number not in (newcomer, suspect))
+    assert subject.introducer(peer_id(newcomer)) == peer_id(expected)
+
+
+def test_tables_that_differ_are_united_in_one_round_trip() -> None:
+    """Anti-entropy repairs what gossip missed."""
+    left = membership(2, *range(10, 20), me=1)
+    right = membership(1, *range(15, 30), me=2)
+    left.sync_with(peer_id(2), members=99, now=START)
+    wire = [
+        (right, 1, message) for message in messages(run_until(left, START + 0.03), to=2) if isinstance(message, Sync)
+    ]
+    assert wire
+
+    while wire:
+        machine, sender, message = wire.pop(0)
+        other, number = (left, 2) if machine is right else (right, 1)
+        effects = machine.handle(message, sender=peer_id(sender), now=START + 0.03)
+        wire += [(other, number, answer) for answer in messages(effects, to=sender)]
+
+    assert [member.peer_id for member in left.table] == [member.peer_id for member in right.table]
+
+
+def test_equal_tables_need_no_answer() -> None:
+    """An idle network pays one datagram."""
+    left, right = membership(2, 3, me=1), membership(1, 3, me=2)
+    left.sync_with(peer_id(2), members=99, now=START)
+    (sync,) = (message for message in messages(run_until(left, START + 0.03), to=2) if isinstance(message, Sync))
+
+    assert right.handle(sync, sender=peer_id(1), now=START + 0.03) == []
+
+
+def test_peer_that_knows_as_many_does_not_ask_its_contact() -> None:
+    """Each of many contacts answers a newcomer; one exchange is enough."""
+    subject = membership(2, 3)
+
+    run_until(subject, START)
+    planned = subject.next_deadline()
+
+    subject.sync_with(peer_id(2), members=3, now=START)
+    assert subject.next_deadline() == planned
+
+    subject.sync_with(peer_id(2), members=4, now=START)
+    assert subject.next_deadline() <= START + FIRST_PAUSE_S
+
+
+def test_answer_to_a_stranger_table_is_bounded() -> None:
+    """A large difference takes several exchanges."""
+    subject = membership(*range(2, 400))
+    sync = Sync(buckets=(b"\0" * 8,) * 16, receiver_boot=1)
+
+    effects = subject.handle(sync, sender=peer_id(2), now=START)
+
+    assert len(receivers(effects, Gossip)) == PAGES_MAX
+    for message in messages(effects):
+        encode(message)  # raises when it fits no datagram
+
+
+def test_news_is_sent_a_bounded_number_of_times() -> None:
+    """SWIM 2002, section 4.1: lambda log n."""
+    news = News(LOCAL)
+    news.add(accusation(2, 9))
+
+    sends = sum(taken(news) for _ in range(100))
+
+    assert sends == LOCAL.retransmit_factor * 2
+    assert not news.is_urgent and len(news) == 0
+
+
+def test_echoes_count_as_sends() -> None:
+    """What everybody tells us needs no telling (Demers et al. 1987)."""
+    news = News(LOCAL)
+    news.add(accusation(2, 9))
+
+    for _ in range(LOCAL.retransmit_factor * 2):
+        news.echoed(subject=peer_id(9), author=peer_id(2), members=40)
+
+    assert taken(news) == 0
+
+
+def test_newcomer_rides_along_but_starts_no_rounds() -> None:
+    """Its introducer tells everybody: the word only fills room on pings."""
+    news = News(LOCAL)
+    news.add(descriptor(9), is_urgent=False)
+
+    assert not news.is_urgent
+    assert sum(taken(news) for _ in range(100)) == LOCAL.gossip_fanout
+
+
+def test_least_sent_news_goes_first_and_urgent_before_all() -> None:
+    """What fewest peers know is worth most."""
+    news = News(LOCAL)
+    news.add(descriptor(7), is_urgent=False)
+    news.add(accusation(2, 9))
+    assert taken(news, budget=220) == 1
+    news.add(accusation(3, 9))
+
+    (first, *_) = evidence_in(gossip_of(news))
+
+    assert first == accusation(3, 9)
+
+
+def test_nobody_is_told_its_own_words() -> None:
+    """A descriptor is no news to its author."""
+    news = News(LOCAL)
+    news.add(descriptor(9))
+
+    assert taken(news, receiver=9) == 0
+    assert taken(news, receiver=8) == 1
+
+
+def test_newer_word_of_one_author_replaces_the_older() -> None:
+    """A goodbye after a descriptor, a refusal after a silence."""
+    news = News(LOCAL)
+    news.add(accusation(2, 9))
+    news.add(accusation(2, 9, kind="refused"))
+    news.add(descriptor(9))
+    news.add(leave(9))
+
+    assert len(news) == 2
+    news.check_invariants()
+
+
+def test_refuted_accusations_are_not_spread() -> None:
+    """They would only be refuted again."""
+    subject = membership(2, 3, 9)
+    tell(subject, accusation(2, 9), sender=2)
+    tell(subject, descriptor(9, incarnation=1), sender=9)
+
+    told = [
+        piece
+        for message in messages(run_until(subject, START + 1))
+        if isinstance(message, Gossip)
+        for piece in evidence_in(message)
+    ]
+
+    assert descriptor(9, incarnation=1) in told
+    assert accusation(2, 9) not in told
+
+
+PIECES: list[Evidence] = [
+    *(descriptor(number) for number in range(1, 30)),
+    *(accusation(number, 40) for number in range(1, 30)),
+]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=60))
+def test_pages_lose_nothing_keep_order_and_fit(pieces: list[Evidence]) -> None:
+    """A page is a datagram."""
+    pages = pages_of(gossip(*pieces[:24]).updates)
+
+    assert [piece for page in pages for piece in evidence_in(page)] == pieces[:24]
+    for page in pages:
+        encode(page)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=80))
+def test_ping_with_any_news_fits_a_datagram(pieces: list[Evidence]) -> None:
+    """The byte budget holds whatever is new."""
+    subject = membership(*range(2, 30), 40)
+    tell(subject, *pieces[:24], sender=2)
+
+    effects = subject.link_lost(peer_id(3), now=START) or subject.link_lost(peer_id(4), now=START)
+
+    for message in messages(effects):
+        assert isinstance(message, Ping)
+        encode(message)
+
+
+def test_news_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest goes first."""
+    monkeypatch.setattr("protocol.members.news.NEWS_MAX", 5)
+    news = News(LOCAL)
+    for number in range(10):
+        news.add(accusation(2, 10 + number))
+
+    news.check_invariants()
+    assert evidence_in(gossip_of(news)) == [accusation(2, 10 + number) for number in (9, 8, 7, 6, 5)]
+
+
+def gossip_of(news: News) -> Gossip:
+    return Gossip(updates=news.take(receiver=peer_id(50), members=40, budget_bytes=UPDATES_BUDGET_BYTES))
