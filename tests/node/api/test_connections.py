@@ -1,6 +1,7 @@
 """Connections: capped, with deadlines on every wait, and a write that began is never lost with its client."""
 
 import asyncio
+from typing import cast
 
 import pytest
 
@@ -9,6 +10,7 @@ from node.api.limits import ApiLimits
 from node.api.writes import OwnedWrites
 from node.errors import OperationError
 from protocol.limits import VALUE_SIZE_MAX_BYTES
+from tests.loops import on_every_loop
 from tests.node.api.fake_peer import (
     FakePeer,
     call,
@@ -25,12 +27,14 @@ _SHORT = ApiLimits(header_timeout_s=0.15, body_grace_s=0.15, lingering_s=0.05, r
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /v1/status HTTP/1.1\r\nHost: x\r\n"])
+@on_every_loop
 async def test_a_request_that_never_ends_is_closed(sent: bytes) -> None:
     """Slowloris: the whole head must arrive in time."""
     async with open_api(limits=_SHORT) as server:
         assert await send_raw(server, sent) == b""
 
 
+@on_every_loop
 async def test_a_head_that_trickles_in_is_closed_all_the_same() -> None:
     """Progress does not count before the head is whole (threats, section 4)."""
     async with asyncio.timeout(15), open_api(limits=_SHORT) as server, connected(server) as (reader, writer):
@@ -42,6 +46,7 @@ async def test_a_head_that_trickles_in_is_closed_all_the_same() -> None:
         assert closed.result() in (b"",) or parse_answer(closed.result()).status == 400
 
 
+@on_every_loop
 async def test_an_idle_connection_is_closed() -> None:
     """After an answer the same time runs again."""
     async with open_api(limits=_SHORT) as server:
@@ -50,6 +55,7 @@ async def test_an_idle_connection_is_closed() -> None:
     assert parse_answer(received).status == 200
 
 
+@on_every_loop
 async def test_a_body_that_does_not_come_is_a_timeout() -> None:
     """408, and nothing reaches the peer."""
     peer = FakePeer()
@@ -61,6 +67,7 @@ async def test_a_body_that_does_not_come_is_a_timeout() -> None:
     assert peer.calls == []
 
 
+@on_every_loop
 async def test_a_body_that_makes_progress_gets_more_time() -> None:
     """The deadline moves with the bytes that came, so a slow line is no attack."""
     peer = FakePeer()
@@ -79,6 +86,7 @@ async def test_a_body_that_makes_progress_gets_more_time() -> None:
     assert peer.records["k"].value == b"".join(pieces)
 
 
+@on_every_loop
 async def test_a_client_that_leaves_in_its_body_changes_nothing() -> None:
     """Half a value is no value."""
     peer = FakePeer()
@@ -92,14 +100,14 @@ async def test_a_client_that_leaves_in_its_body_changes_nothing() -> None:
     assert [name for name, *_ in peer.calls] == ["get"]
 
 
+@on_every_loop
 async def test_a_client_that_does_not_read_is_cut_off() -> None:
     """Its answer is dropped when its time has passed."""
     peer = FakePeer()
     async with open_api(peer, limits=_SHORT) as server:
         await call(server, "PUT", "/v1/kv/k", body=b"x" * VALUE_SIZE_MAX_BYTES)
         async with asyncio.timeout(15), connected(server) as (reader, writer):
-            transport = writer.transport
-            assert isinstance(transport, asyncio.Transport)
+            transport = cast(asyncio.Transport, writer.transport)
             transport.pause_reading()
             writer.write(request_head(server, "GET", "/v1/kv/k") * 8)
             await until(lambda: server._serving is not None and len(server._serving._connections.connections) == 0)
@@ -109,6 +117,7 @@ async def test_a_client_that_does_not_read_is_cut_off() -> None:
     assert len(received) < 8 * VALUE_SIZE_MAX_BYTES
 
 
+@on_every_loop
 async def test_too_many_connections_are_refused_until_one_ends() -> None:
     """The cap answers at once instead of letting clients wait."""
     async with open_api(limits=ApiLimits(connections_max=2)) as server, connected(server):
@@ -123,6 +132,7 @@ async def test_too_many_connections_are_refused_until_one_ends() -> None:
     assert admitted.status == 200
 
 
+@on_every_loop
 async def test_two_hundred_silent_connections_slow_nobody() -> None:
     """Slowloris: 200 of them, and the next client is answered as ever."""
     async with asyncio.timeout(30), open_api() as server:
@@ -152,6 +162,7 @@ def test_one_address_takes_its_share_only() -> None:
     assert caps.admit("192.0.2.1")
 
 
+@on_every_loop
 async def test_one_connection_serves_one_request_after_the_other() -> None:
     """Keep-alive and pipelining keep the order."""
     async with asyncio.timeout(15), open_api() as server:
@@ -165,6 +176,7 @@ async def test_one_connection_serves_one_request_after_the_other() -> None:
 
 @pytest.mark.parametrize("handler_is_cancelled", [True, False])
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
+@on_every_loop
 async def test_a_write_outlives_its_client(method: str, handler_is_cancelled: bool) -> None:
     """A client that leaves loses its answer, never its write, whether or not aiohttp cancels the handler."""
     peer = FakePeer(gate=asyncio.Event())
@@ -183,6 +195,7 @@ async def test_a_write_outlives_its_client(method: str, handler_is_cancelled: bo
     assert peer.changes[0].key == "k"
 
 
+@on_every_loop
 async def test_a_read_ends_with_its_client() -> None:
     """Nobody waits for it any more."""
     peer = FakePeer(gate=asyncio.Event())
@@ -195,6 +208,7 @@ async def test_a_read_ends_with_its_client() -> None:
     assert peer.cancelled == 1
 
 
+@on_every_loop
 async def test_writes_are_bounded() -> None:
     """Clients that leave again and again cannot pile up writes."""
     writes = OwnedWrites(limit=1)
@@ -218,6 +232,7 @@ async def test_writes_are_bounded() -> None:
     assert closed.value.type == "not-ready"
 
 
+@on_every_loop
 async def test_a_write_that_never_ends_is_an_unknown_outcome() -> None:
     """Every operation has an end, even when the peer beneath forgets its own."""
     writes = OwnedWrites(limit=1, overtime_s=0.01)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator
+from typing import cast
 
 import pytest
 
@@ -13,6 +14,7 @@ from node.errors import OperationError
 from node.events import EVENTS_WAITING_MAX
 from node.service import WatchedChange
 from node.shapes import text_of_value
+from tests.loops import on_every_loop
 from tests.node.api.fake_peer import (
     FakePeer,
     call,
@@ -41,6 +43,7 @@ async def _event(reader: asyncio.StreamReader) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in text.strip().split("\n"))
 
 
+@on_every_loop
 async def test_a_watch_shows_puts_and_deletes() -> None:
     """Each change is one event with its cursor as id; values are text where they can be."""
     peer = FakePeer()
@@ -75,6 +78,7 @@ async def test_a_watch_shows_puts_and_deletes() -> None:
         ("/v1/kv-watch?key=k&since=", "", None),
     ],
 )
+@on_every_loop
 async def test_a_watch_resumes_after_the_last_event_seen(target: str, extra: str, since: str | None) -> None:
     """A browser repeats its first query and adds ``Last-Event-ID``, which is newer."""
     peer = FakePeer()
@@ -92,6 +96,7 @@ async def test_a_watch_resumes_after_the_last_event_seen(target: str, extra: str
 
 
 @pytest.mark.parametrize("cursor", ["x" * 513, "caf%C3%A9", "a%0Ab", "a%00"])
+@on_every_loop
 async def test_a_cursor_that_cannot_be_one_is_refused(cursor: str) -> None:
     """Nothing of a client reaches the stream's own syntax."""
     async with open_api() as server:
@@ -100,6 +105,7 @@ async def test_a_cursor_that_cannot_be_one_is_refused(cursor: str) -> None:
     assert (answer.status, answer.problem()) == (400, "bad-request")
 
 
+@on_every_loop
 async def test_events_show_what_happens() -> None:
     """``GET /v1/events``: kind and body of each."""
     peer = FakePeer()
@@ -112,6 +118,7 @@ async def test_events_show_what_happens() -> None:
     assert event == {"event": "leader", "data": '{"id":null,"term":3}'}
 
 
+@on_every_loop
 async def test_a_silent_stream_shows_that_it_lives() -> None:
     """A comment after each while, so that both ends notice a dead connection."""
     limits = ApiLimits(heartbeat_s=0.05)
@@ -121,6 +128,7 @@ async def test_a_silent_stream_shows_that_it_lives() -> None:
         assert [await reader.readuntil(b"\n\n") for _ in range(2)] == [b": alive\n\n"] * 2
 
 
+@on_every_loop
 async def test_streams_are_bounded() -> None:
     """Each holds a connection for long; the next one is told to come back."""
     limits = ApiLimits(streams_max=1)
@@ -135,6 +143,7 @@ async def test_streams_are_bounded() -> None:
     assert (refused.status, refused.problem()) == (429, "too-many-requests")
 
 
+@on_every_loop
 async def test_a_watch_that_fails_at_once_is_an_ordinary_problem() -> None:
     """As long as nothing was sent, the status tells."""
     async with open_api(FakePeer(failure=OperationError("not-ready", "not joined yet"))) as server:
@@ -143,6 +152,7 @@ async def test_a_watch_that_fails_at_once_is_an_ordinary_problem() -> None:
     assert (answer.status, answer.problem()) == (503, "not-ready")
 
 
+@on_every_loop
 async def test_a_watch_that_fails_later_says_so_as_an_event() -> None:
     """Then the problem document is the last event."""
 
@@ -164,6 +174,7 @@ async def test_a_watch_that_fails_later_says_so_as_an_event() -> None:
     assert rest == b""
 
 
+@on_every_loop
 async def test_a_defect_in_a_watch_ends_the_connection() -> None:
     """What cannot be explained is in the log, and the client comes back by itself."""
 
@@ -181,6 +192,7 @@ async def test_a_defect_in_a_watch_ends_the_connection() -> None:
         assert await read_to_end(reader) == b""
 
 
+@on_every_loop
 async def test_the_source_ends_with_its_client() -> None:
     """Nothing listens on behalf of a client that left."""
     peer = FakePeer()
@@ -191,14 +203,14 @@ async def test_the_source_ends_with_its_client() -> None:
         await until(lambda: len(peer.bus) == 0)
 
 
+@on_every_loop
 async def test_a_client_that_does_not_read_is_cut_off() -> None:
     """Its buffers are freed after the deadline, and its source ends."""
     peer = FakePeer()
     limits = ApiLimits(response_timeout_s=0.1)
     async with asyncio.timeout(15), open_api(peer, limits=limits) as server, connected(server) as (reader, writer):
         await _open_stream(server, reader, writer, "/v1/events")
-        transport = writer.transport
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, writer.transport)
         transport.pause_reading()
         await until(lambda: len(peer.bus) == 1)
         for _ in range(EVENTS_WAITING_MAX):
@@ -208,6 +220,7 @@ async def test_a_client_that_does_not_read_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize("waiting", ["streams", "slow reader", "write", "read", "body", "idle"])
+@on_every_loop
 async def test_the_server_stops_within_a_second(waiting: str) -> None:
     """Open streams, clients that do not read and requests at work hold nobody up."""
     peer = FakePeer(gate=asyncio.Event())
@@ -216,7 +229,7 @@ async def test_the_server_stops_within_a_second(waiting: str) -> None:
             await _open_stream(server, reader, writer, "/v1/events")
         elif waiting == "slow reader":
             await _open_stream(server, reader, writer, "/v1/events")
-            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            cast(asyncio.Transport, writer.transport).pause_reading()
             await until(lambda: len(peer.bus) == 1)
             for _ in range(EVENTS_WAITING_MAX):
                 peer.bus.publish("record", {"value": "x" * 50_000})
@@ -232,7 +245,7 @@ async def test_the_server_stops_within_a_second(waiting: str) -> None:
         begun = time.monotonic()
         await server.stop()
         took_s = time.monotonic() - begun
-        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        cast(asyncio.Transport, writer.transport).resume_reading()
         await read_to_end(reader)
 
     assert took_s < 1.0
@@ -240,6 +253,7 @@ async def test_the_server_stops_within_a_second(waiting: str) -> None:
     assert len(peer.bus) == 0
 
 
+@on_every_loop
 async def test_a_write_at_work_is_finished_before_the_stop() -> None:
     """A stop leaves a moment for what is nearly done, and its client gets the answer."""
     peer = FakePeer(gate=asyncio.Event())
@@ -256,6 +270,7 @@ async def test_a_write_at_work_is_finished_before_the_stop() -> None:
     assert peer.records["k"].value == b"v"
 
 
+@on_every_loop
 async def test_a_stopped_server_leaves_its_port() -> None:
     """A restart finds the port free; stopping twice is no error."""
     async with open_api() as server:
