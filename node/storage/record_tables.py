@@ -11,14 +11,20 @@ checksum; a row that is not whole counts as absent and is told, and a newer copy
 """
 
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final
 
-import msgspec
-
 from node.ports import StoredRecord
+from node.storage.record_rows import (
+    COLUMNS,
+    DECLARED,
+    checksum_of,
+    decode_record,
+    fact_checksum,
+    is_whole,
+    row_of,
+)
 from node.storage.sqlite_errors import SQLITE_ERRORS
 from protocol.ids import Digest
 from protocol.records import Record, newest
@@ -33,25 +39,12 @@ _DIGESTS_PAGE: Final = 1000
 _AFTER_ALL_DIGESTS: Final = b"\xff" * 21
 _COLLECTED_BEFORE: Final = "collected_before"
 
-_COLUMNS: Final = "digest, stamp, key, author, kind, size, expires_ms, checksum, record"
-_DECLARED: Final = """
-    digest BLOB NOT NULL,
-    stamp INTEGER NOT NULL,
-    key TEXT NOT NULL,
-    author BLOB NOT NULL,
-    kind TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    expires_ms INTEGER NOT NULL,
-    checksum INTEGER NOT NULL,
-    record BLOB NOT NULL
-"""
-
 SCHEMA: Final = (
-    f"CREATE TABLE records (id INTEGER PRIMARY KEY, {_DECLARED}, UNIQUE (digest))",
+    f"CREATE TABLE records (id INTEGER PRIMARY KEY, {DECLARED}, UNIQUE (digest))",
     "CREATE INDEX by_stamp ON records (stamp, digest)",
     "CREATE INDEX by_key ON records (key) WHERE key <> ''",
     "CREATE INDEX by_expiry ON records (expires_ms) WHERE expires_ms <> 0",
-    f"CREATE TABLE set_aside (id INTEGER PRIMARY KEY AUTOINCREMENT, {_DECLARED})",
+    f"CREATE TABLE set_aside (id INTEGER PRIMARY KEY AUTOINCREMENT, {DECLARED})",
     "CREATE TABLE usage (author BLOB PRIMARY KEY, records INTEGER NOT NULL, bytes INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE totals (live INTEGER NOT NULL)",
     "INSERT INTO totals VALUES (0)",
@@ -67,9 +60,6 @@ SCHEMA: Final = (
         UPDATE totals SET live = live - 1 WHERE old.kind = 'value';
     END""",
 )
-
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(Record).decode
 
 
 class RecordTables:
@@ -147,7 +137,7 @@ class RecordTables:
         if row is None:
             return 0
         stamp, checksum = row
-        return stamp if checksum == _fact_checksum(stamp) else None
+        return stamp if checksum == fact_checksum(stamp) else None
 
     # Writing
 
@@ -159,7 +149,7 @@ class RecordTables:
         if winner is not current:
             self._delete(stored.digest)
             self._connection.execute(
-                f"INSERT INTO records ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row_of(stored)
+                f"INSERT INTO records ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row_of(stored)
             )
         return winner
 
@@ -179,7 +169,7 @@ class RecordTables:
         """Store ``stamp`` unless a higher one is there; return what is there now."""
         highest = max(stamp, self.collected_before() or 0)
         self._connection.execute(
-            "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (_COLLECTED_BEFORE, highest, _fact_checksum(highest))
+            "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (_COLLECTED_BEFORE, highest, fact_checksum(highest))
         )
         return highest
 
@@ -195,8 +185,8 @@ class RecordTables:
         found = self._one("PRAGMA integrity_check(1)")
         if found != ("ok",):
             return str(found[0]) if found is not None else "the check says nothing"
-        for identifier, *row in self._connection.execute(f"SELECT id, {_COLUMNS} FROM records ORDER BY id"):
-            if not _is_whole(tuple(row)):
+        for identifier, *row in self._connection.execute(f"SELECT id, {COLUMNS} FROM records ORDER BY id"):
+            if not is_whole(tuple(row)):
                 return f"row {identifier} is not whole"
         if self.collected_before() is None:
             return "its facts are not whole"
@@ -207,7 +197,7 @@ class RecordTables:
     def salvage(self) -> Iterator[StoredRecord]:
         """Return every record that can still be read, from both ends of the table until something is in the way."""
         for direction in ("ASC", "DESC"):
-            rows = self._connection.execute(f"SELECT {_COLUMNS} FROM records NOT INDEXED ORDER BY id {direction}")
+            rows = self._connection.execute(f"SELECT {COLUMNS} FROM records NOT INDEXED ORDER BY id {direction}")
             with closing(rows):
                 while True:
                     try:
@@ -216,8 +206,8 @@ class RecordTables:
                         break
                     if row is None:
                         return  # the whole table was read
-                    if _is_whole(row):
-                        yield StoredRecord(Digest(row[0]), _decode(row[-1]))
+                    if is_whole(row):
+                        yield StoredRecord(Digest(row[0]), decode_record(row[-1]))
 
     # Parts
 
@@ -238,8 +228,8 @@ class RecordTables:
         return page
 
     def _record_in(self, digest: bytes, checksum: int, encoded: bytes) -> Record | None:
-        if checksum == _checksum(digest, encoded):
-            return _decode(encoded)
+        if checksum == checksum_of(digest, encoded):
+            return decode_record(encoded)
         self._on_damage(f"the record at {digest.hex()} is not whole")
         return None
 
@@ -249,7 +239,7 @@ class RecordTables:
 
     def _set_one_aside(self, stored: StoredRecord) -> None:
         cursor = self._connection.execute(
-            f"INSERT INTO set_aside ({_COLUMNS}) SELECT {_COLUMNS} FROM records WHERE digest = ?", (stored.digest,)
+            f"INSERT INTO set_aside ({COLUMNS}) SELECT {COLUMNS} FROM records WHERE digest = ?", (stored.digest,)
         )
         assert cursor.lastrowid is not None, "a row was inserted"
         self._connection.execute("DELETE FROM set_aside WHERE id <= ?", (cursor.lastrowid - SET_ASIDE_RECORDS_MAX,))
@@ -273,38 +263,3 @@ def _while_prefixed(rows: Iterable[Sequence[Any]], prefix: str) -> Iterator[Sequ
         if not row[0].startswith(prefix):
             return
         yield row
-
-
-def _row_of(stored: StoredRecord) -> tuple[Any, ...]:
-    """Return the values of ``_COLUMNS``."""
-    record, encoded = stored.record, _encode(stored.record)
-    return (
-        stored.digest,
-        record.stamp,
-        record.key,
-        record.author_key,
-        "tombstone" if record.is_tombstone else "value",
-        len(record.value),
-        record.expires_ms,
-        _checksum(stored.digest, encoded),
-        encoded,
-    )
-
-
-def _is_whole(row: tuple[Any, ...]) -> bool:
-    """Return whether a row of ``_COLUMNS`` is what this program wrote."""
-    digest, *_, checksum, encoded = row
-    if not isinstance(digest, bytes) or not isinstance(encoded, bytes) or checksum != _checksum(digest, encoded):
-        return False
-    try:
-        return row == _row_of(StoredRecord(Digest(digest), _decode(encoded)))
-    except msgspec.MsgspecError:
-        return False
-
-
-def _checksum(digest: bytes, encoded: bytes) -> int:
-    return zlib.crc32(encoded, zlib.crc32(digest))
-
-
-def _fact_checksum(stamp: int) -> int:
-    return zlib.crc32(stamp.to_bytes(8, "big", signed=True))

@@ -147,10 +147,11 @@ class SqliteRecordStore:
 
     def _damage_met(self, damage: str) -> None:
         """Tell of damage that showed up while the peer runs, and have the next start look at all of the file."""
+        if self._is_suspect:
+            return  # told before: what others ask for must not fill the log
+        self._is_suspect = True
         _log.error("%s is damaged: %s; restart the peer, which then saves what is whole", self.path, damage)
-        if not self._is_suspect:
-            self._is_suspect = True
-            suspect(self.path)
+        suspect(self.path)
 
 
 def _connect_twice(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:

@@ -1,0 +1,66 @@
+"""Rows of the table ``records``: a record, the columns it is looked up by, and a checksum over what counts.
+
+The columns repeat what the encoded record says, so a row with one flipped bit anywhere contradicts itself.
+"""
+
+import zlib
+from typing import Any, Final
+
+import msgspec
+
+from node.ports import StoredRecord
+from protocol.ids import Digest
+from protocol.records import Record
+
+COLUMNS: Final = "digest, stamp, key, author, kind, size, expires_ms, checksum, record"
+DECLARED: Final = """
+    digest BLOB NOT NULL,
+    stamp INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    author BLOB NOT NULL,
+    kind TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    record BLOB NOT NULL
+"""
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+decode_record: Final = msgspec.msgpack.Decoder(Record).decode
+
+
+def row_of(stored: StoredRecord) -> tuple[Any, ...]:
+    """Return the values of ``COLUMNS``."""
+    record, encoded = stored.record, _encode(stored.record)
+    return (
+        stored.digest,
+        record.stamp,
+        record.key,
+        record.author_key,
+        "tombstone" if record.is_tombstone else "value",
+        len(record.value),
+        record.expires_ms,
+        checksum_of(stored.digest, encoded),
+        encoded,
+    )
+
+
+def is_whole(row: tuple[Any, ...]) -> bool:
+    """Return whether a row of ``COLUMNS`` is what this program wrote."""
+    digest, *_, checksum, encoded = row
+    if not isinstance(digest, bytes) or not isinstance(encoded, bytes) or checksum != checksum_of(digest, encoded):
+        return False
+    try:
+        return row == row_of(StoredRecord(Digest(digest), decode_record(encoded)))
+    except msgspec.MsgspecError:
+        return False
+
+
+def checksum_of(digest: bytes, encoded: bytes) -> int:
+    """Return the checksum of a row: over its place and the encoded record."""
+    return zlib.crc32(encoded, zlib.crc32(digest))
+
+
+def fact_checksum(stamp: int) -> int:
+    """Return the checksum of a row of the table ``facts``."""
+    return zlib.crc32(stamp.to_bytes(8, "big", signed=True))
