@@ -20,7 +20,7 @@ from node.dht.kademlia.stock_wire import StockWire
 from node.dht.keeping import Keeper
 from node.dht.listing import Lister
 from node.dht.outbox import Outbox
-from node.dht.reading import Reader
+from node.dht.reading import KeyGone, Reader
 from node.dht.repair import Repair
 from node.dht.serving import Serving
 from node.dht.shelf import Shelf
@@ -218,7 +218,7 @@ class Dht:
         try:
             return await self._reader.get(key, quorum=quorum, timeout_s=timeout_s)
         except OperationError as error:
-            if self._stock is None or error.type != "not-found":
+            if self._stock is None or error.type != "not-found" or isinstance(error, KeyGone):
                 raise
             value = await self._stock.find_value(self._around.place_of(key), timeout_s=min(timeout_s, _STOCK_TIMEOUT_S))
             if value is None:

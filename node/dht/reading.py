@@ -29,6 +29,10 @@ _REPAIRS_MAX: Final = 64
 _REPAIR_TIMEOUT_S: Final = 2.0
 
 
+class KeyGone(OperationError):
+    """The key was deleted or has expired, which the newest version says; a copy elsewhere would be an old one."""
+
+
 class Reader:
     """Owns the reads of this peer's users, and the repairs that they cause."""
 
@@ -91,7 +95,8 @@ class Reader:
         self, key: str, record: Record | None, holders: tuple[PeerId, ...], asked: list[Asked]
     ) -> ReadResult:
         if record is None or not record.is_live(self._around.time.now_ms()):
-            raise OperationError("not-found", f"there is no key {key!r}", next_step="pair keys lists those there are")
+            kind = OperationError if record is None else KeyGone
+            raise kind("not-found", f"there is no key {key!r}", next_step="pair keys lists those there are")
         explain = Explain(
             served_by=self._around.local.hex(), holders=[peer_id.hex() for peer_id in holders], asked=asked
         )

@@ -1,6 +1,7 @@
 """Contacts: places in the Kademlia space with an address, as the library's ``Node``, but typed."""
 
 from kademlia.node import Node
+
 from protocol.ids import Digest, PeerId, kademlia_id_of
 from protocol.statements import Descriptor
 

@@ -5,6 +5,7 @@ import logging
 from typing import Any, Final, NoReturn, TypeAlias
 
 from kademlia.protocol import KademliaProtocol
+
 from node.dht.kademlia.contacts import Contact
 from node.dht.kademlia.failures import Failures
 from node.dht.kademlia.routing import PairRoutingTable

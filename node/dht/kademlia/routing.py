@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from kademlia.routing import KBucket, RoutingTable
+
 from node.dht.kademlia.contacts import Contact
 
 _SPACE_END: Final = 2**160 - 1

@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 
 from kademlia.network import Server
 from kademlia.utils import digest
+
 from node.dht.kademlia import framing
 from node.dht.kademlia.contacts import Contact, place
 from node.dht.kademlia.crawl import Answer, crawl

@@ -132,8 +132,8 @@ async def test_defect_12_upkeep_survives_a_bad_round() -> None:
         await peer.wire.stop()
 
 
-async def test_upkeep_forgets_contacts_that_ended() -> None:
-    """Stock contacts are checked, not only used: after three failed calls in a row a contact is gone (defect 20)."""
+async def test_defect_20_upkeep_forgets_contacts_that_ended() -> None:
+    """Stock contacts are checked, not only used: after three failed calls in a row a contact is gone."""
     async with open_network(1) as network:
         (peer,) = network.peers
         async with stock_server(peer.address) as stock:
