@@ -5,6 +5,7 @@ own dice: the same seed tells the same story. What a kernel does for a process i
 ends its links and refuses connections, a paused one keeps both, and its datagrams wait until it goes on.
 """
 
+import functools
 import heapq
 import random
 from collections import Counter
@@ -47,6 +48,12 @@ RELINK_PAUSES_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 BACKLOG_MAX = 512
 """Inputs that wait for a paused process; the kernel drops the rest."""
+
+
+@functools.cache
+def peer_id(number: int) -> PeerId:
+    """Return the id of test peer ``number``."""
+    return samples.identity(number).peer_id
 
 
 @dataclass(slots=True)
@@ -219,24 +226,24 @@ class Cluster:
 
     def state(self, viewer: int, number: int) -> MemberState | None:
         """Return how ``viewer`` sees ``number``."""
-        member = self.processes[viewer].core.membership.table.find(samples.identity(number).peer_id)
+        member = self.processes[viewer].core.membership.table.find(peer_id(number))
         return None if member is None else member.state
 
     def sees(self, viewer: int, numbers: Iterable[int]) -> bool:
         """Return whether ``viewer`` holds exactly ``numbers`` for alive."""
-        table = self.processes[viewer].core.membership.table
-        alive = [member.peer_id for member in table if member.state == "alive"]
-        suspects = [member for member in table if member.state == "suspect"]
-        return not suspects and alive == sorted(samples.identity(number).peer_id for number in numbers)
+        electorate = self.processes[viewer].core.membership.electorate
+        return not electorate.suspects and electorate.living == tuple(sorted(map(peer_id, numbers)))
 
     def is_complete(self) -> bool:
         """Return whether everybody that runs sees exactly those that run."""
         running = self.running
-        return all(self.sees(viewer, running) for viewer in running)
+        expected = tuple(sorted(map(peer_id, running)))
+        views = [self.processes[viewer].core.membership.electorate for viewer in running]
+        return all(view.living == expected and not view.suspects for view in views)
 
     def leaders(self) -> list[int | None]:
         """Return whom the running peers follow, each once."""
-        numbers = {samples.identity(number).peer_id: number for number in self.processes}
+        numbers = {peer_id(number): number for number in self.processes}
         followed = [self.processes[number].core.election.leader for number in self.running]
         return list(dict.fromkeys(None if leader is None else numbers[leader] for leader in followed))
 
