@@ -82,7 +82,8 @@ def _start(
     """Start what is missing; return the names of the peers that this command started."""
     with network.lock() as lock, ports_locked(timeout_s=_PORTS_TIMEOUT_S) as ports_lock:
         plan = plan_up(network, count, base_port=base_port, api_base_port=api_base_port, wishes=wishes)
-        network.found(network.name, open=wishes.open)
+        if not network.exists():  # else the helper loads it: this command needs nothing heavy
+            network.found(network.name, open=wishes.open)
         line.show(f"starting {len(plan.starting)} peers" if plan.starting else "looking at the peers")
         launching.launch(
             network,
