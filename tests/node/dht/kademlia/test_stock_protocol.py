@@ -176,14 +176,17 @@ async def test_defect_31_proven_address_gets_its_answer() -> None:
         assert node.calls == ["ping"]
 
 
-async def test_flood_from_one_source_is_throttled() -> None:
-    """A source has a rate; what is beyond it is dropped and counted."""
+async def test_flood_from_one_source_is_throttled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source has a rate; what is beyond it is dropped and counted. Others are served."""
     wire = Wire()
-    for _ in range(5000):
-        wire.receive("stun")
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio.get_running_loop(), "time", lambda: 1000.0)
+        for _ in range(5000):
+            wire.receive("stun")
+        wire.receive("stun", source=("203.0.113.8", 1))
 
-    assert wire.protocol.counts["throttled"] > 500
-    assert len(wire.sent) < 4500
+    assert wire.protocol.counts["throttled"] == 1000
+    assert len(wire.sent) == 4001
     await wire.protocol.close()
 
 
