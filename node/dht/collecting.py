@@ -13,7 +13,7 @@ from node.dht.keeping import EXPIRED_KEPT_MS
 from node.dht.outbox import REQUEST_TIMEOUT_S, OfferAnswer
 from node.dht.shelf import Shelf
 from node.dht.surroundings import Surroundings
-from node.dht.tasks import OwnedTasks
+from node.dht.tasks import OwnedTasks, repeated
 from node.dht.writing import TOMBSTONE_KEPT_MS
 from node.ports import PeerUnreachable, StoredRecord
 from protocol import limits
@@ -42,7 +42,7 @@ class Collector:
     def start(self) -> None:
         """Begin to collect."""
         self._returning_until = asyncio.get_running_loop().time() + RETURNING_S
-        self._tasks.start(self._collect_for_ever())
+        self._tasks.start(repeated(self._collect_later, pause_s=_INTERVAL_S))
 
     async def close(self) -> None:
         """End the task. Idempotent."""
@@ -72,10 +72,9 @@ class Collector:
             removed += len(expired)
         return removed
 
-    async def _collect_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(_INTERVAL_S)
-            await self.collect()
+    async def _collect_later(self) -> None:
+        await asyncio.sleep(_INTERVAL_S)
+        await self.collect()
 
     async def _set_aside_deleted(self, collected_before: int) -> None:
         """Ask today's holders for all records that are old enough to have been deleted meanwhile."""

@@ -8,6 +8,7 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
@@ -32,6 +33,7 @@ from node.errors import OperationError
 from node.ports import Members, NetworkTime, RecordStore, Requester
 from node.service import ReadResult, WatchedChange
 from node.shapes import Explain, KeyListing, WriteReceipt
+from protocol.errors import StoreError
 from protocol.identity import Identity, Verifier
 from protocol.ids import Digest, PeerId
 from protocol.messages import (
@@ -57,6 +59,8 @@ _STOCK_TIMEOUT_S: Final = 4.0
 
 _OFFERS_MAX: Final = 64
 _LOOKUP_TIMEOUT_S: Final = 1.0
+
+_log = logging.getLogger("pair.dht")
 
 
 def _tell_nobody(descriptor: Descriptor) -> None:
@@ -176,6 +180,13 @@ class Dht:
 
     async def handle(self, sender: PeerId, request: Request) -> Reply:
         """Answer a member's request."""
+        try:
+            return await self._answer(sender, request)
+        except StoreError as error:
+            _log.warning("a request cannot be answered: %s", error)
+            return Refusal(reason="store-failed")
+
+    async def _answer(self, sender: PeerId, request: Request) -> Reply:
         match request:
             case Fetch():
                 return self._serving.fetch(request)

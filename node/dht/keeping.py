@@ -34,6 +34,16 @@ class Keeper:
         self, records: Sequence[StoredRecord], *, sender: PeerId, is_replica: bool
     ) -> list[RecordOutcome]:
         """Store what is acceptable and not older than what is there; return each record's outcome, in order."""
+        try:
+            return await self._take(records, sender=sender, is_replica=is_replica)
+        except DiskFull:
+            return [RecordOutcome(outcome="refused", reason="disk-full")] * len(records)
+        except StoreError:
+            return [RecordOutcome(outcome="refused", reason="store-failed")] * len(records)
+
+    async def _take(
+        self, records: Sequence[StoredRecord], *, sender: PeerId, is_replica: bool
+    ) -> list[RecordOutcome]:
         outcomes: dict[int, RecordOutcome] = {}
         accepted: dict[int, StoredRecord] = {}
         for index, stored in enumerate(records):
@@ -88,12 +98,7 @@ class Keeper:
 
     async def _commit(self, records: list[StoredRecord]) -> list[RecordOutcome]:
         before = [self._shelf.read(stored.digest) for stored in records]
-        try:
-            winners = await self._shelf.commit(records)
-        except DiskFull:
-            return [RecordOutcome(outcome="refused", reason="disk-full")] * len(records)
-        except StoreError:
-            return [RecordOutcome(outcome="refused", reason="store-failed")] * len(records)
+        winners = await self._shelf.commit(records)
         outcomes = []
         for stored, known, winner in zip(records, before, winners, strict=True):
             existed = known is not None and self._is_live(known)

@@ -10,6 +10,7 @@ from node.errors import OperationError
 from node.ports import PeerUnreachable
 from node.shapes import KeyEntry, KeyListing, text_of_time
 from protocol import limits
+from protocol.errors import StoreError
 from protocol.ids import PeerId
 from protocol.messages import KeysListed, ListKeys
 from protocol.records import Head
@@ -67,7 +68,7 @@ class Lister:
             while True:
                 heads = await self._page(peer_id, ListKeys(prefix=prefix, after=after), deadline)
                 if heads is None:
-                    return not self._around.holders.is_living(peer_id)
+                    return peer_id != self._around.local and not self._around.holders.is_living(peer_id)
                 if not heads:
                     return True
                 if not _ascends(heads, prefix, after) or len(found) >= _KEYS_MAX:
@@ -80,7 +81,10 @@ class Lister:
 
     async def _page(self, peer_id: PeerId, request: ListKeys, deadline: float) -> tuple[Head, ...] | None:
         if peer_id == self._around.local:
-            return (await self._serving.list_keys(request)).heads
+            try:
+                return (await self._serving.list_keys(request)).heads
+            except StoreError:
+                return None
         loop = asyncio.get_running_loop()
         while (left_s := deadline - loop.time()) > 0 and self._around.holders.is_living(peer_id):
             try:

@@ -15,6 +15,7 @@ from node.dht.surroundings import Surroundings
 from node.dht.tasks import OwnedTasks
 from node.ports import PeerUnreachable, StoredRecord
 from protocol import limits
+from protocol.errors import StoreError
 from protocol.ids import Digest, PeerId
 from protocol.messages import Holding, Offer, Offered, Store, Stored
 
@@ -96,7 +97,7 @@ class Outbox:
             pause_s = _COMING_S
             try:
                 await self._deliver(receiver, left)
-            except PeerUnreachable:
+            except (PeerUnreachable, StoreError):
                 tries += 1
                 if tries >= _TRIES_MAX:
                     break
@@ -111,6 +112,7 @@ class Outbox:
 
         Raises:
             PeerUnreachable: The receiver does not answer.
+            StoreError: What is stored here cannot be read.
         """
         stamps: dict[Digest, int] = {}
         for place in list(left):

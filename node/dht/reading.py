@@ -57,7 +57,7 @@ class Reader:
         """Return the value of ``key``; see ``node.service.PeerService``."""
         place = self._around.place_of(key)
         holders = self._around.holders.of(place).peer_ids
-        local = self._shelf.read(place)
+        local = self._shelf.read_if_possible(place)
         if local is not None and not quorum and self._around.local in holders and self._is_settled():
             asked = [self._around.asked(self._around.local, "found", local.version, 0.0)]
             return self._result(key, local, holders, asked)
@@ -72,7 +72,7 @@ class Reader:
         Raises:
             OperationError: No majority answered in time.
         """
-        local = self._shelf.read(place)
+        local = self._shelf.read_if_possible(place)
         inquiry = Inquiry(self._around, self._inquiries, place, key, local=local, deadline=deadline)
         return await self._ask(inquiry, quorum=True, deadline=deadline)
 

@@ -14,7 +14,7 @@ from typing import Final
 from node.dht.outbox import REQUEST_TIMEOUT_S, Outbox
 from node.dht.shelf import BUCKETS, Shelf
 from node.dht.surroundings import Surroundings
-from node.dht.tasks import OwnedTasks
+from node.dht.tasks import OwnedTasks, repeated
 from node.ports import PeerUnreachable, StoredRecord
 from protocol.ids import Digest, PeerId
 from protocol.messages import Compare, Compared
@@ -26,6 +26,9 @@ SETTLING_S: Final = 2.0
 
 _BATCH_S: Final = 0.02
 """Verdicts that come together are handled together."""
+
+_STORE_PAUSE_S: Final = 1.0
+"""Pause after the disk failed."""
 
 _COMPARE_INTERVAL_S: Final = 2.0
 _COMPARED_AT_ONCE: Final = 4
@@ -75,8 +78,8 @@ class Repair:
         """Begin to watch over the copies."""
         self._unsettled_until = asyncio.get_running_loop().time() + SETTLING_S
         self._members_changed.set()
-        self._tasks.start(self._follow_members())
-        self._tasks.start(self._compare_for_ever())
+        self._tasks.start(repeated(self._follow_members, pause_s=_STORE_PAUSE_S))
+        self._tasks.start(repeated(self._compare_members, pause_s=_STORE_PAUSE_S))
 
     async def close(self) -> None:
         """End all tasks. Idempotent."""
@@ -124,16 +127,15 @@ class Repair:
         self._members_changed.set()
 
     async def _follow_members(self) -> None:
-        while True:
-            await self._members_changed.wait()
-            await asyncio.sleep(_BATCH_S)
-            self._members_changed.clear()
-            await self._replace()
-            self._newcomers_due.set()
-            self._finish_writes_of_fallen()
+        await self._members_changed.wait()
+        await asyncio.sleep(_BATCH_S)
+        await self._replace()
+        self._newcomers_due.set()
+        self._finish_writes_of_fallen()
 
     async def _replace(self) -> None:
         """Find the new place of every record, and offer it to whom the loss of others made a holder."""
+        self._members_changed.clear()
         before, after = self._placed, self._around.holders.placement
         if before is after:
             return
@@ -176,23 +178,23 @@ class Repair:
 
     # Comparing
 
-    async def _compare_for_ever(self) -> None:
+    async def _compare_members(self) -> None:
+        """Compare with newcomers as they come, and in the end with one random member."""
         loop = asyncio.get_running_loop()
-        while True:
-            wake_at = loop.time() + _COMPARE_INTERVAL_S * self._around.random.uniform(0.5, 1.5)
-            while loop.time() < wake_at:
-                self._newcomers_due.clear()
-                if self._newcomers and self._placed is self._around.holders.placement:
-                    due = list(self._newcomers)[:_COMPARED_AT_ONCE]
-                    await asyncio.gather(*(self._compare(peer_id) for peer_id in due))
-                else:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout_at(wake_at):
-                            await self._newcomers_due.wait()
-            others = [each for each in self._around.holders.placement.peer_ids if each != self._around.local]
-            if others and self._outbox.is_idle:
-                await self._compare(self._around.random.choice(others))
-            self._give_up_foreign()
+        wake_at = loop.time() + _COMPARE_INTERVAL_S * self._around.random.uniform(0.5, 1.5)
+        while loop.time() < wake_at:
+            self._newcomers_due.clear()
+            if self._newcomers and self._placed is self._around.holders.placement:
+                due = list(self._newcomers)[:_COMPARED_AT_ONCE]
+                await asyncio.gather(*(self._compare(peer_id) for peer_id in due))
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(wake_at):
+                        await self._newcomers_due.wait()
+        others = [each for each in self._around.holders.placement.peer_ids if each != self._around.local]
+        if others and self._outbox.is_idle:
+            await self._compare(self._around.random.choice(others))
+        self._give_up_foreign()
 
     async def _compare(self, peer_id: PeerId) -> None:
         tries = self._newcomers.pop(peer_id, _COMPARE_TRIES_MAX) + 1

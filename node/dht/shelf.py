@@ -9,11 +9,13 @@ All writes go through the shelf, which keeps the sums true and tells the listene
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from node.dht.holders import Holders
 from node.ports import RecordStore, StoredRecord
+from protocol.errors import StoreError
 from protocol.ids import Digest, PeerId
 from protocol.placement import Placement
 from protocol.records import Record
@@ -24,6 +26,8 @@ SLICE: Final = 128
 
 _Change = tuple[Digest, int | None, int | None]
 """A place, and the stamp of its version before and after; None: nothing stored."""
+
+_log = logging.getLogger("pair.dht")
 
 _MARK_MASK: Final = 2**64 - 1
 _MARK_FACTOR: Final = 0x9E3779B97F4A7C15
@@ -70,6 +74,14 @@ class Shelf:
     def read(self, place: Digest) -> Record | None:
         """Return the stored version, tombstones and expired ones included."""
         return self.store.read(place)
+
+    def read_if_possible(self, place: Digest) -> Record | None:
+        """Return the same, or None where the disk fails: others have copies."""
+        try:
+            return self.store.read(place)
+        except StoreError as error:
+            _log.warning("a copy cannot be read: %s", error)
+            return None
 
     async def commit(self, records: Sequence[StoredRecord]) -> Sequence[Record]:
         """Store each record unless a newer version is there; return, in order, the version now stored.
@@ -186,4 +198,6 @@ class Shelf:
         bucket = bucket_of(place)
         for holder in holders:
             if holder != self._local:
-                sums.setdefault(holder, [0] * BUCKETS)[bucket] ^= mark
+                if (shared := sums.get(holder)) is None:
+                    shared = sums[holder] = [0] * BUCKETS
+                shared[bucket] ^= mark

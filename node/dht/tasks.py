@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from node.errors import OperationError
+from protocol.errors import StoreError
 
 _log = logging.getLogger("pair.dht")
 
@@ -49,6 +50,16 @@ class OwnedTasks:
         self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a task of the DHT failed: %r", error, exc_info=error)
+
+
+async def repeated(step: Callable[[], Awaitable[None]], *, pause_s: float) -> None:
+    """Do ``step`` again and again; a disk that fails only delays it."""
+    while True:
+        try:
+            await step()
+        except StoreError as error:
+            _log.warning("the store of records failed: %s", error)
+            await asyncio.sleep(pause_s)
 
 
 async def take_turn(slots: asyncio.Semaphore, deadline: float) -> None:

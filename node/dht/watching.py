@@ -19,6 +19,7 @@ from node.errors import OperationError
 from node.ports import PeerUnreachable
 from node.service import WatchedChange
 from protocol import limits
+from protocol.errors import StoreError
 from protocol.ids import Digest, PeerId
 from protocol.messages import ChangesPulled, PullChanges
 from protocol.records import Record, stamp_of
@@ -191,7 +192,10 @@ class Watcher:
         since = max(watch.start, watch.pulled.get(self._around.local, 0) - stamp_of(_PULL_OVERLAP_MS))
         after: Digest | None = None
         for _ in range(_PAGES_MAX):
-            page = self._shelf.store.changed_since(since, after=after)
+            try:
+                page = self._shelf.store.changed_since(since, after=after)
+            except StoreError:
+                return  # The other holders have it too.
             if not page or not all(watch.take(stored.record) for stored in page):
                 return
             since, after = page[-1].record.stamp, page[-1].digest

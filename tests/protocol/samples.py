@@ -1,8 +1,9 @@
 """One valid example of each statement, for tests that need some: fixed seeds, so fixed bytes."""
 
 from protocol.identity import Identity
-from protocol.ids import NetworkId
+from protocol.ids import NetworkId, key_digest
 from protocol.network import NetworkIdentity
+from protocol.records import Record, stamp_of
 from protocol.statements import (
     Accusation,
     Address,
@@ -18,6 +19,9 @@ from protocol.statements import (
 
 NETWORK = NetworkIdentity(name="test", key=b"k" * 32, admin_public_key=b"a" * 32)
 NETWORK_ID: NetworkId = NETWORK.network_id
+
+
+KEY_PLACE = key_digest("color", open_network=False)
 
 
 def identity(number: int) -> Identity:
@@ -85,4 +89,12 @@ def release(leader: int, successor: int) -> Release:
         Release(author_key=who.public_key, ballot=Ballot(3, who.peer_id), successor=identity(successor).peer_id),
         who,
         NETWORK_ID,
+    )
+
+
+def record(writer: int, *, key: str = "color", value: bytes = b"red", time_ms: int = 1_800_000_000_000) -> Record:
+    """Return a version of a register, signed by test peer ``writer``."""
+    who = identity(writer)
+    return signed(
+        Record(author_key=who.public_key, key=key, value=value, stamp=stamp_of(time_ms)), who, NETWORK_ID
     )

@@ -12,11 +12,19 @@ from protocol import codec, limits
 from protocol.errors import DecodeError, LocalProtocolError
 from protocol.messages import (
     CONTROL_MESSAGES,
+    DHT_MESSAGES,
+    SERVICE_MESSAGES,
     Accepted,
     Ack,
     Announce,
     BootNotice,
     CertificateRequest,
+    ChangeNoted,
+    ChangesPulled,
+    Compare,
+    Compared,
+    Fetch,
+    Fetched,
     FindNode,
     FoundNodes,
     Gossip,
@@ -24,16 +32,28 @@ from protocol.messages import (
     HandoverWish,
     Heartbeat,
     HeartbeatAck,
+    Holding,
     IndirectAck,
     JoinForward,
     JoinReply,
     JoinRequest,
+    KeysListed,
     LeaderClaim,
+    ListKeys,
     Message,
+    Offer,
+    Offered,
     Ping,
     PingRequest,
     PreVoteReply,
     PreVoteRequest,
+    PullChanges,
+    PushChange,
+    RecordOutcome,
+    Refusal,
+    ReplyTooLarge,
+    Store,
+    Stored,
     Sync,
     VoteReply,
     VoteRequest,
@@ -76,6 +96,33 @@ EXAMPLES: tuple[Message, ...] = (
     FoundNodes(receiver_boot=9, request_id=5, contacts=(samples.descriptor(1), samples.descriptor(2))),
     HandoverWish(receiver_boot=9, request_id=5, successor=samples.identity(2).peer_id),
     Accepted(receiver_boot=9, request_id=5),
+    ReplyTooLarge(receiver_boot=9, request_id=5),
+    Refusal(receiver_boot=9, request_id=5, reason="not a member here"),
+    Store(receiver_boot=9, request_id=5, records=(samples.record(1),), view=b"view"),
+    Stored(
+        receiver_boot=9,
+        request_id=5,
+        outcomes=(
+            RecordOutcome(outcome="synced", existed=True),
+            RecordOutcome(outcome="stale", newer=samples.record(2).head),
+            RecordOutcome(outcome="refused", reason="disk-full"),
+        ),
+        holders=(samples.identity(1).peer_id, samples.identity(2).peer_id),
+    ),
+    Fetch(receiver_boot=9, request_id=5, place=samples.KEY_PLACE, view=b"view"),
+    Fetched(receiver_boot=9, request_id=5, record=samples.record(1), holders=(samples.identity(1).peer_id,)),
+    Compare(receiver_boot=9, request_id=5, buckets=tuple(bytes([mark]) * 8 for mark in range(16)), collected_before=7),
+    Compared(receiver_boot=9, request_id=5, differing=2**15 + 1, collected_before=7),
+    Offer(receiver_boot=9, request_id=5, holdings=(Holding(samples.KEY_PLACE, 2**60),)),
+    Offered(receiver_boot=9, request_id=5, answers=b"\x01"),
+    ListKeys(receiver_boot=9, request_id=5, prefix="co", after="cola"),
+    KeysListed(receiver_boot=9, request_id=5, heads=(samples.record(1).head,)),
+    PullChanges(receiver_boot=9, request_id=5, watch=6, prefix="co", is_exact=False, since=2**60, lease_s=20),
+    ChangesPulled(
+        receiver_boot=9, request_id=5, records=(samples.record(1),), since=2**60, after=samples.KEY_PLACE, is_end=False
+    ),
+    PushChange(receiver_boot=9, request_id=5, watch=6, record=samples.record(1)),
+    ChangeNoted(receiver_boot=9, request_id=5, is_watched=True),
 )
 
 
@@ -83,9 +130,9 @@ def name_of(message: Message) -> str:
     return type(message).__name__
 
 
-def test_there_is_an_example_of_every_control_message() -> None:
+def test_there_is_an_example_of_every_message() -> None:
     """A new message without golden bytes is noticed."""
-    assert {type(message) for message in EXAMPLES} >= set(CONTROL_MESSAGES)
+    assert {type(message) for message in EXAMPLES} == {*CONTROL_MESSAGES, *DHT_MESSAGES, *SERVICE_MESSAGES}
 
 
 def test_tags_are_unique() -> None:

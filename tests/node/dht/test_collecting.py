@@ -67,7 +67,7 @@ async def test_peer_that_was_away_too_long_sets_the_deleted_aside() -> None:
         away = cluster.peers[5]
         cluster.kill(away)
         cluster.verdict(away)
-        deleted = [key for key in keys[::2]]
+        deleted = keys[::2]
         for key in deleted:
             await delete(cluster.peers[0], key)
         skip(cluster, DAY_S + 180)

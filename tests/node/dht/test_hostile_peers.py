@@ -1,5 +1,7 @@
 """What a hostile member sends: nothing is stored that was not verified, nothing grows without bound."""
 
+import asyncio
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from node.dht.surroundings import may_write
 from protocol import limits
+from protocol.errors import StoreError
 from protocol.messages import (
     Fetch,
     Fetched,
@@ -183,3 +186,37 @@ def test_only_keys_of_the_exact_form_belong_to_somebody(key: str) -> None:
     assert not may_write(owned, samples.identity(2).peer_id)
     assert owner_of("@" + key) is None or len(key) > 64
     assert owner_of(f"@{owner.hex().upper()}/{key}") is None
+
+
+def broken_disk(peer: FakePeer) -> None:
+    """Let every use of a peer's store fail, as a failing disk does."""
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise StoreError("input/output error", next_step="replace the disk")
+
+    async def fail_later(*arguments: object, **options: object) -> None:
+        fail()
+
+    for name in ("read", "scan", "changed_since", "expired", "usage"):
+        setattr(peer.store, name, fail)
+    for name in ("commit", "remove"):
+        setattr(peer.store, name, fail_later)
+
+
+@in_virtual_time
+async def test_peer_whose_disk_fails_still_serves_its_users_from_others() -> None:
+    """A failing disk ends no operation with anything but an operation error, and no task of the DHT."""
+    async with Cluster(6, k=5) as cluster:
+        await put(cluster.peers[0], "color", b"red")
+        broken = cluster.holders("color")[0]
+        broken_disk(broken)
+
+        assert (await get(broken, "color")).record.value == b"red"
+        assert len((await put(broken, "color", b"blue")).holders) == 4
+        assert (await broken.dht.keys("", timeout_s=1.0)).complete is False
+        cluster.kill(next(peer for peer in cluster.peers if peer is not broken))
+        cluster.verdict(*(peer for peer in cluster.peers if not peer.runs))
+        await asyncio.sleep(20)
+        for peer in cluster.peers:
+            if peer.runs:
+                assert (await get(peer, "color")).record.value == b"blue"

@@ -116,6 +116,19 @@ async def test_later_put_wins_at_every_peer() -> None:
 
 
 @in_virtual_time
+async def test_puts_of_one_peer_within_a_millisecond_follow_each_other() -> None:
+    """The later one is stamped higher from the start: no holder has to say that it is stale."""
+    async with Cluster(6, k=4) as cluster:
+        cluster.delay_s = (0.0, 0.0)
+        writer = cluster.stranger_to("counter")
+        before = cluster.requests("Store")
+        versions = [(await put(writer, "counter", b"%d" % number)).version for number in range(50)]
+
+        assert versions == sorted(versions)
+        assert cluster.requests("Store") == before + 4 * 50
+
+
+@in_virtual_time
 async def test_concurrent_puts_end_alike_everywhere() -> None:
     """Each acknowledged version was the newest when it was; in the end all peers agree."""
     async with Cluster(12, k=4) as cluster:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from node.errors import OperationError
@@ -221,7 +222,7 @@ async def test_forged_answers_are_not_believed() -> None:
         hostile = cluster.holders("color")[0]
         true = cluster.copies("color")[hostile.number]
         other_key = old_version(hostile, "taste", b"sour", age_s=0)
-        forged = Record(author_key=true.author_key, key="color", value=b"blue", stamp=true.stamp + 1, signature=bytes(64))
+        forged = msgspec.structs.replace(true, value=b"blue", stamp=true.stamp + 1)
         for record in (forged, other_key):
 
             def lie(sender: bytes, request: Request, record: Record = record) -> Fetched | None:

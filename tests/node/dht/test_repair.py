@@ -24,7 +24,8 @@ def all_placed(cluster: Cluster, keys: list[str]) -> bool:
 
 async def filled(cluster: Cluster, count: int) -> list[str]:
     keys = [f"key-{number}" for number in range(count)]
-    await asyncio.gather(*(put(cluster.peers[number % len(cluster.peers)], key, b"v") for number, key in enumerate(keys)))
+    writers = [cluster.peers[number % len(cluster.peers)] for number in range(count)]
+    await asyncio.gather(*(put(writer, key, b"v") for writer, key in zip(writers, keys, strict=True)))
     assert all_placed(cluster, keys)
     return keys
 
@@ -101,7 +102,11 @@ async def test_foreign_copy_is_dropped_only_after_all_holders_confirmed() -> Non
         assert all(len(cluster.copies(key)) == 3 for key in displaced)
 
         newcomer.answers = lambda sender, request: None
-        await until(lambda: all(set(cluster.copies(key)) == {p.number for p in cluster.holders(key)} for key in keys), within_s=30)
+
+        def nothing_is_foreign() -> bool:
+            return all(set(cluster.copies(key)) == {peer.number for peer in cluster.holders(key)} for key in keys)
+
+        await until(nothing_is_foreign, within_s=30)
 
 
 @in_virtual_time
@@ -153,12 +158,21 @@ async def test_short_cut_without_verdicts_heals_within_two_seconds() -> None:
     """A holder that missed a write without anybody noticing gets it from the writer."""
     async with Cluster(10, k=4) as cluster:
         holders = cluster.holders("color")
+        writer = cluster.stranger_to("color")
+        bringers: list[bytes] = []
+
+        def note(sender: bytes, request: Request) -> None:
+            if isinstance(request, Store):
+                bringers.append(sender)
+
+        holders[0].answers = note
         cluster.divide([holders[0]])
-        await put(cluster.stranger_to("color"), "color", b"red")
+        await put(writer, "color", b"red")
         await asyncio.sleep(3)
         cluster.cut.clear()
         await asyncio.sleep(2)
 
+        assert writer.peer_id in bringers
         assert (await get(holders[0], "color")).record.value == b"red"
 
 
@@ -245,6 +259,19 @@ async def test_only_members_of_the_merged_list_count() -> None:
         receipt = await put(writer, "color", b"blue")
         assert believed_dead.peer_id.hex() not in receipt.holders
         await until(lambda: cluster.copies("color")[believed_dead.number].value == b"blue", within_s=2)
+
+
+@in_virtual_time
+async def test_who_offers_an_old_version_gets_the_newer_one() -> None:
+    """An offer below what the receiver has is answered with the receiver's own offer."""
+    async with Cluster(6, k=6) as cluster:
+        await put(cluster.peers[0], "color", b"new")
+        stale, place = cluster.peers[3], cluster.place_of("color")
+        await stale.dht._shelf.remove([StoredRecord(place, stale.store.read(place))])
+        await stale.dht._shelf.commit([StoredRecord(place, old_version(stale, "color"))])
+        stale.dht._outbox.push(cluster.peers[1].peer_id, [place])
+
+        await until(lambda: cluster.copies("color")[stale.number].value == b"new", within_s=0.1)
 
 
 @in_virtual_time
