@@ -103,7 +103,7 @@ class Links:
             transport.abort()
         except ConnectionRefusedError:
             refused = True
-        except (OSError, TimeoutError):
+        except (OSError, UnicodeError, TimeoutError):
             pass  # not refused: silence is for probes to judge
         finally:
             del self._tries[peer.peer_id]  # before the callback, which may ask for another try
@@ -179,7 +179,7 @@ class _Link(asyncio.Protocol):
             except ConnectionRefusedError:
                 self._on_refused(self._peer_id, self._peer.boot)
                 continue
-            except (OSError, TimeoutError):
+            except (OSError, UnicodeError, TimeoutError):  # the middle one: a host name that cannot be one
                 continue
             await self._ended
             if loop.time() - started_at >= _HELD_S:

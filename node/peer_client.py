@@ -69,7 +69,7 @@ class PeerClient:
         for tries_left in reversed(range(_TRIES)):
             try:
                 return await self._post(peer, body)
-            except aiohttp.ClientConnectorError as error:  # refused, no route, or not the peer that was asked for
+            except (aiohttp.ClientConnectorError, ValueError) as error:  # refused, no route, or an impossible host name
                 raise PeerUnreachable(f"cannot connect to {peer.address}: {error}") from error
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                 if not tries_left:
