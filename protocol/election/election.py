@@ -157,7 +157,7 @@ class Election:
         elif self.leader is None:
             if change.is_new_council or electorate.ready != was_ready:
                 roles.plan(now)
-        elif station.in_council != was_in_council:
+        elif station.in_council != was_in_council or electorate.ready != was_ready:
             roles.plan(now)
         if change.is_new_council:
             roles.campaign(lambda: roles.candidacy.view_changed(now), now, effects)

@@ -222,11 +222,12 @@ class Roles:
     def _step_leader(self, leadership: Leadership, now: float, effects: list[MachineEffect]) -> None:
         if leadership.is_heartbeat_due(now):
             effects.extend(leadership.heartbeat(now))
-        if leadership.must_renew(now) and self.candidacy.campaign is None:
+        if leadership.must_renew(now):
             leadership.renewal_tried(now)
-            self._voter.favour(self._station.me, now=now)
-            self.campaign(lambda: self.candidacy.stand(now, is_merge=True), now, effects)
-        elif not leadership.is_lapsed and leadership.rivals.must_ask(leadership.side, now=now):
+            if self.candidacy.campaign is None:
+                self._voter.favour(self._station.me, now=now)
+                self.campaign(lambda: self.candidacy.stand(now, is_merge=True), now, effects)
+        if self.leadership is leadership and self.leads and leadership.rivals.must_ask(leadership.side, now=now):
             assert leadership.rivals.rival is not None
             effects.append(Tell(leadership.rivals.rival.ballot.peer_id, leadership.announcement()))
 
@@ -245,4 +246,4 @@ class Roles:
     def _backoff_s(self) -> float:
         """Return a random pause that grows with each failure, in seconds."""
         pause_s = self._station.config.vote_timeout_s * (0.5 + self._station.random.random())
-        return pause_s * 2 ** min(self._failures, _DOUBLINGS_MAX)
+        return pause_s * float(1 << min(self._failures, _DOUBLINGS_MAX))
