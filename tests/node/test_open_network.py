@@ -71,7 +71,7 @@ async def read_everywhere(peers: list[tuple[Peer, tuple[str, int]]], key: str) -
 
 async def test_stock_node_writes_and_reads_through_real_peers(tmp_path: Path) -> None:
     """Issue 2, point 7: what a stock node sets every peer gets, and the other way round."""
-    async with open_peers(tmp_path) as peers, stock_server(peers[0][1], wait_timeout_s=5.0) as stock:
+    async with open_peers(tmp_path) as peers, stock_server(peers[0][1]) as stock:
         assert await stock.set("from-stock", "hello")
         assert await stock.set("bytes-from-stock", b"\xff\x00")
         assert await read_everywhere(peers, "from-stock") == [b"hello"] * PEERS
@@ -85,7 +85,7 @@ async def test_stock_node_writes_and_reads_through_real_peers(tmp_path: Path) ->
 
 async def test_later_write_wins_on_either_side(tmp_path: Path) -> None:
     """Versions follow network time: a stock write over a signed one, a signed one over a stock write."""
-    async with open_peers(tmp_path) as peers, stock_server(peers[0][1], wait_timeout_s=5.0) as stock:
+    async with open_peers(tmp_path) as peers, stock_server(peers[0][1]) as stock:
         await peers[0][0].put("key", b"first", ttl_s=None, if_version=None, timeout_s=TIMEOUT_S)
         await stock.set("key", "second")
         assert await read_everywhere(peers, "key") == [b"second"] * PEERS
@@ -97,7 +97,7 @@ async def test_later_write_wins_on_either_side(tmp_path: Path) -> None:
 
 async def test_value_that_only_stock_nodes_hold_is_read_through_any_peer(tmp_path: Path) -> None:
     """Members said absent, so the stock contacts are asked; what nobody has stays not found."""
-    async with open_peers(tmp_path) as peers, stock_server(peers[0][1], wait_timeout_s=5.0) as stock:
+    async with open_peers(tmp_path) as peers, stock_server(peers[0][1]) as stock:
         stock.storage[digest("only-there")] = "away"
         await until(lambda: all(peer._dht._stock.protocol.contacts for peer, _ in peers))
 
@@ -108,7 +108,7 @@ async def test_value_that_only_stock_nodes_hold_is_read_through_any_peer(tmp_pat
 
 async def test_deleted_key_is_not_read_from_a_stock_copy(tmp_path: Path) -> None:
     """The wire has no delete: copies at stock nodes stay, but a peer that knows of the deletion does not ask them."""
-    async with open_peers(tmp_path) as peers, stock_server(peers[0][1], wait_timeout_s=5.0) as stock:
+    async with open_peers(tmp_path) as peers, stock_server(peers[0][1]) as stock:
         await until(lambda: all(peer._dht._stock.protocol.contacts for peer, _ in peers))
         await peers[0][0].put("key", b"value", ttl_s=None, if_version=None, timeout_s=TIMEOUT_S)
         await until(lambda: stock.storage.get(digest("key")) == "value")
@@ -121,7 +121,7 @@ async def test_deleted_key_is_not_read_from_a_stock_copy(tmp_path: Path) -> None
 
 async def test_stock_nodes_are_no_members(tmp_path: Path) -> None:
     """They are contacts: they neither count nor vote nor hold."""
-    async with open_peers(tmp_path) as peers, stock_server(peers[0][1], wait_timeout_s=5.0) as stock:
+    async with open_peers(tmp_path) as peers, stock_server(peers[0][1]) as stock:
         receipt = await peers[0][0].put("key", b"value", ttl_s=None, if_version=None, timeout_s=TIMEOUT_S)
 
         assert receipt.wanted == PEERS
@@ -135,7 +135,7 @@ async def test_stock_node_and_command_line_meet(tmp_path: Path) -> None:
     with running_home(tmp_path) as home:
         rows = await asyncio.to_thread(home.up, PEERS, "--open")
         host, _, port = rows[-1]["address"].rpartition(":")
-        async with stock_server((host, int(port)), wait_timeout_s=5.0) as stock:
+        async with stock_server((host, int(port))) as stock:
             assert await stock.set("from-stock", "hello")
             for row in rows:
                 assert (await asyncio.to_thread(home.ok, "--peer", row["name"], "get", "from-stock")).stdout == b"hello"

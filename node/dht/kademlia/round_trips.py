@@ -9,7 +9,9 @@ _ADDRESSES_MAX: Final = 1024
 _GUESS_S: Final = 0.25
 """For an address that never answered: generous for one network, and a dead node costs a lookup no more."""
 
-_MIN_S: Final = 0.05
+_MIN_S: Final = 0.1
+"""A busy node is not a lost datagram."""
+
 _MAX_S: Final = 0.5
 
 

@@ -202,7 +202,7 @@ async def open_network(peers: int) -> AsyncIterator[OpenNetwork]:
 
 @asynccontextmanager
 async def stock_server(
-    *bootstrap: tuple[str, int], wait_timeout_s: float = 1.0, node_id: bytes | None = None
+    *bootstrap: tuple[str, int], wait_timeout_s: float = 5.0, node_id: bytes | None = None
 ) -> AsyncIterator[Server]:
     """Run a node of the unmodified library on a free port, bootstrapped to ``bootstrap``."""
     server = Server(node_id=node_id)

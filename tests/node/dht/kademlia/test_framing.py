@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rpcudp.protocol import RPCProtocol
 
@@ -70,6 +70,7 @@ def test_answer_is_read_back() -> None:
     assert framing.value_of(found.value) == b"text"
 
 
+@settings(deadline=None)
 @given(kind=st.sampled_from([b"\x00", b"\x01", b"\x02", b""]), data=st.binary(max_size=200))
 def test_any_bytes_decode_or_are_one_error(kind: bytes, data: bytes) -> None:
     """Nothing but ``DecodeError`` escapes, for any bytes at all (defect 29)."""
@@ -124,6 +125,7 @@ def test_defect_33_addresses_are_told_where_they_make_sense(told_to: str, host: 
     assert len(framing.contacts_of(entries, told_by=told_to)) == may
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=50))
 def test_value_survives_the_wire(value: bytes) -> None:
     """Text or bytes, the same bytes come back."""

@@ -4,7 +4,7 @@ import asyncio
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kademlia.crawling import NodeSpiderCrawl
 from kademlia.node import Node
@@ -80,6 +80,7 @@ def test_lookup_waits_for_slow_contacts_while_nobody_answered() -> None:
     assert lookup.result() == []
 
 
+@settings(deadline=None)
 @given(
     graph=st.dictionaries(st.integers(0, 40), st.lists(st.integers(0, 40), max_size=6), max_size=41),
     seeds=st.lists(st.integers(0, 40), max_size=5),

@@ -5,7 +5,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kademlia.node import Node
 from kademlia.protocol import KademliaProtocol
@@ -52,6 +52,7 @@ def library_table(contacts: list[Contact]) -> RoutingTable:
     return table
 
 
+@settings(deadline=None)
 @given(places=st.lists(PLACES, unique=True, max_size=60), target=PLACES, count=st.integers(1, 30))
 def test_neighbours_are_the_truly_nearest(places: list[Digest], target: Digest, count: int) -> None:
     """Kademlia 2002, section 2.3: exactly the k nearest of all that are known, nearest first."""
@@ -61,6 +62,7 @@ def test_neighbours_are_the_truly_nearest(places: list[Digest], target: Digest, 
     assert [each.id for each in found] == truly_nearest(contacts, place(target), count)
 
 
+@settings(deadline=None)
 @given(places=st.lists(PLACES, max_size=80))
 def test_each_contact_is_in_the_bucket_of_its_id(places: list[Digest]) -> None:
     """Invariants 1 and 2 of the table."""

@@ -239,7 +239,7 @@ async def test_defect_19_lost_datagrams_cost_no_contact(lost: int) -> None:
     async with open_network(1) as network, raw_node(ping=NODE_ID, store=True) as node:
         (peer,) = network.peers
         contact = await make_contact(peer, node)
-        peer.wire.protocol.round_trips.patience_s = lambda address: 0.02
+        peer.wire.protocol.round_trips.patience_s = lambda address: 0.1
         peer.losses.extend([True] * lost)
 
         assert await peer.wire.protocol.call_store(contact, KEY, b"value") == (True, True)
