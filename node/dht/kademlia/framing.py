@@ -151,13 +151,16 @@ def may_tell(host: str, *, told_to: str) -> bool:
     """Return whether ``host`` is an address that makes sense at ``told_to``; no name is, which may mean anything.
 
     Loopback addresses make sense on the loopback only, in both directions: told to another machine they are
-    wrong, and told by one they would aim our datagrams at our own services.
+    wrong, and told by one they would aim our datagrams at our own services. A socket reaches one family of
+    addresses, that of ``told_to``.
     """
     try:
         address, other = ipaddress.ip_address(host), ipaddress.ip_address(told_to)
     except ValueError:
         return False
-    if address.is_multicast or address.is_unspecified or str(address) == "255.255.255.255":
+    if address.version != other.version or address.is_multicast or address.is_unspecified:
+        return False
+    if str(address) == "255.255.255.255":
         return False
     return other.is_loopback or not address.is_loopback
 
