@@ -137,8 +137,8 @@ class ApiClient:
         """
         deadline = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
         try:
-            response = self._send(method, path, headers=headers, body=body, deadline=deadline)
-            answer = self._read_answer(response, deadline)
+            with self._send(method, path, headers=headers, body=body, deadline=deadline) as response:
+                answer = self._read_answer(response, deadline)
         except NoAnswer:
             self.close()
             raise
@@ -163,12 +163,12 @@ class ApiClient:
         accept = {"Accept": "text/event-stream", **(headers or {})}
         deadline = time.monotonic() + self.timeout_s
         try:
-            response = self._send("GET", path, headers=accept, body=None, deadline=deadline)
-            if response.status >= 300:
-                answer = self._read_answer(response, deadline)
-                raise ProblemAnswer(answer.status, _problem_of(answer))
-            self._wait_at_most(silence_max_s)
-            yield from _parse_events(response)
+            with self._send("GET", path, headers=accept, body=None, deadline=deadline) as response:
+                if response.status >= 300:
+                    answer = self._read_answer(response, deadline)
+                    raise ProblemAnswer(answer.status, _problem_of(answer))
+                self._wait_at_most(silence_max_s)
+                yield from _parse_events(response)
             raise NoAnswer(f"{self.url} ended the stream", timed_out=False)
         except (OSError, http.client.HTTPException) as error:
             raise _no_answer(error, self.url) from error
@@ -232,7 +232,8 @@ class ApiClient:
             if size > ANSWER_SIZE_MAX_BYTES:
                 raise NoAnswer(f"{self.url} sent more than {ANSWER_SIZE_MAX_BYTES} bytes", timed_out=False)
             pieces.append(piece)
-        if response.length:
+        # A peer always says how long its answer is: without that, nothing tells a whole one from a half.
+        if response.length or (response.length is None and not response.chunked):
             raise NoAnswer(f"{self.url} ended the answer early", timed_out=False)
         response.close()  # only then does the connection take the next request
         headers = {name.lower(): value for name, value in response.getheaders()}
@@ -292,7 +293,7 @@ def _reason(error: Exception) -> str:
 
 def _decoded(body: bytes) -> Document:
     try:
-        return json.loads(body)
+        return json.loads(body.decode())  # given bytes, it would let lone surrogates pass
     except (ValueError, RecursionError) as error:
         problem = {"type": "bad-answer", "title": "The answer is no JSON", "status": 502, "detail": _NO_PEER_THERE}
         raise ProblemAnswer(502, problem) from error
@@ -306,7 +307,7 @@ def _problem_of(answer: Answer) -> Mapping[str, Any]:
     title = http.client.responses.get(answer.status, "Unknown status")
     made_up = {"type": "about:blank", "title": title, "status": answer.status, "detail": title}
     with contextlib.suppress(ValueError, RecursionError):
-        document = json.loads(answer.body)
+        document = json.loads(answer.body.decode())
         if isinstance(document, dict) and "title" in document:
             return {**made_up, **document, "status": answer.status}
     return made_up
