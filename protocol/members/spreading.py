@@ -19,6 +19,9 @@ SOON_S = 0.01
 TOLD_MAX = 256
 """Members that one peer tells of newcomers or of its own goodbye itself; the others hear it from these."""
 
+TOLD_NEIGHBOURS = 3
+"""Members told at once of a refusal, because they follow in the ring: as many as may be slow without harm."""
+
 LINKED_PREDECESSORS = 2
 """Members that hold a link to a peer because it follows them in the ring (DESIGN section 6)."""
 
@@ -73,21 +76,22 @@ class Spreading:
         return effects
 
     def tell_refusal(self, accused: Member) -> list[MachineEffect]:
-        """Tell those who matter, at once, that this peer was refused as well or before others.
+        """Tell those who matter, at once, that this peer was refused: each needs the word of a second observer.
 
-        The first accuser needs a second: the council, those who hold links to the accused, and some more hear it.
-        Whoever completes the verdict tells the earlier accusers only, who told the others: forty observers of one
-        death must not send forty times forty datagrams.
+        All hold a link to the leader, so when it dies each tells its next neighbours in the ring, and everybody hears
+        of as many. Else the first observer tells the council, those who hold links to the accused, and some
+        neighbours; whoever completes the verdict answers the earlier observers.
         """
+        local_id, claim = self._local.peer_id, self._pings.claim
+        chosen = dict.fromkeys(self._table.successors_of(local_id, TOLD_NEIGHBOURS + 1))
+        if claim is None or claim.ballot.peer_id != accused.peer_id:
+            if accused.is_living:
+                chosen.update(dict.fromkeys(self._table.council))
+                chosen.update(dict.fromkeys(self._table.predecessors_of(accused.peer_id, LINKED_PREDECESSORS)))
+            else:
+                chosen = dict.fromkeys(accused.accusations)
         message = Gossip(updates=tuple(accused.encoded_accusations))
-        if not accused.is_living:
-            told = [accuser for accuser in accused.accusations if accuser != self._local.peer_id]
-            return [Tell(accuser, message) for accuser in told]
-        partners = [member for member in self._partners() if member is not accused]
-        chosen = dict.fromkeys(self._table.council)
-        chosen.update(dict.fromkeys(self._table.predecessors_of(accused.peer_id, LINKED_PREDECESSORS)))
-        chosen.update((member.peer_id, None) for member in self._some(partners, self._local.config.gossip_fanout))
-        return [Tell(peer_id, message) for peer_id in chosen if peer_id not in (self._local.peer_id, accused.peer_id)]
+        return [Tell(peer_id, message) for peer_id in chosen if peer_id not in (local_id, accused.peer_id)]
 
     def farewell(self, leave: Leave) -> list[MachineEffect]:
         """Say goodbye to everybody, for this peer will not gossip any more."""

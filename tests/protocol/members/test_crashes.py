@@ -1,9 +1,12 @@
 """Refused connections: two observers, or one that nobody can second, are a verdict (DESIGN section 6)."""
 
+import pytest
+
 from protocol.config import LOCAL
 from protocol.limits import COUNCIL_SIZE_MAX
-from protocol.members.spreading import LINKED_PREDECESSORS
-from protocol.messages import Gossip
+from protocol.members.spreading import LINKED_PREDECESSORS, TOLD_NEIGHBOURS
+from protocol.messages import Gossip, LeaderClaim
+from protocol.statements import Ballot
 from tests.protocol.members.subject import (
     ME,
     START,
@@ -33,7 +36,7 @@ def test_first_observer_accuses_and_tells_those_who_matter_at_once() -> None:
     council = [who for who in subject.table.council if who not in (peer_id(ME), peer_id(9))]
     assert set(council) <= set(told)
     assert set(subject.table.predecessors_of(peer_id(9), 2)) - {peer_id(ME)} <= set(told)
-    assert len(told) == len(set(told)) <= COUNCIL_SIZE_MAX + LINKED_PREDECESSORS + LOCAL.gossip_fanout
+    assert len(told) == len(set(told)) <= COUNCIL_SIZE_MAX + LINKED_PREDECESSORS + TOLD_NEIGHBOURS + 1
     assert peer_id(9) not in told
     assert all(evidence_in(message) == [accusation(ME, 9, kind="refused")] for message in messages(effects))
 
@@ -47,6 +50,20 @@ def test_second_observer_completes_the_verdict_and_tells_the_first_only() -> Non
 
     assert changes(effects) == [("peer-9", "failed", "suspect")]
     assert receivers(effects, Gossip) == [peer_id(5)]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_death_of_the_leader_is_told_around_the_ring(is_first: bool) -> None:
+    """All hold a link to it: each tells its next neighbours, so that each hears a second observer."""
+    subject = membership(*range(2, 41))
+    subject.claim = LeaderClaim(Ballot(4, peer_id(9)), 40)
+    if not is_first:
+        tell(subject, accusation(5, 9, kind="refused"), sender=5)
+
+    effects = subject.connection_refused(peer_id(9), 1, now=START)
+
+    neighbours = [who for who in subject.table.successors_of(peer_id(ME), TOLD_NEIGHBOURS + 1) if who != peer_id(9)]
+    assert receivers(effects, Gossip) == neighbours
 
 
 def test_further_observers_of_a_verdict_are_silent() -> None:
