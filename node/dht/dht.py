@@ -263,7 +263,7 @@ class Dht:
     # Open networks
 
     def _read_live(self, place: Digest) -> Record | None:
-        record = self._shelf.read(place)
+        record = self._shelf.read_if_possible(place)
         return record if record is not None and record.is_live(self._around.time.now_ms()) else None
 
     async def _store_stock(self, place: Digest, value: bytes) -> bool:

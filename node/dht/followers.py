@@ -18,7 +18,7 @@ _FOLLOWERS_MAX: Final = 4096
 _PUSHES_MAX: Final = 256
 """Pushes under way; beyond it the watching peer finds the change when it next pulls."""
 
-_PUSH_TIMEOUT_S: Final = 3.0
+_PUSH_TIMEOUT_S: Final = 10.0
 _PUSHING_RANKS: Final = 3
 """How many holders push a change: all would be k times the same, one might die."""
 

@@ -8,6 +8,7 @@ import asyncio
 import math
 from typing import Final, Literal
 
+from node.clock import steady_s
 from node.dht.surroundings import Surroundings
 from node.dht.tasks import OwnedTasks
 from node.ports import PeerUnreachable
@@ -26,7 +27,6 @@ _ABSENT_PATIENCE_S: Final = 0.05
 _CAREFUL_PATIENCE_S: Final = 0.25
 """How long a careful read waits for a majority before it is content with less."""
 
-_REQUEST_TIMEOUT_S: Final = 1.5
 _RETRY_S: Final = 0.02
 
 
@@ -61,6 +61,8 @@ class Inquiry:
         self._request = Fetch(place=place, view=own.view)
         self._deadline = deadline
         self._asked: dict[PeerId, float] = {}
+        """When each was asked, on the steady clock: some loops tell whole milliseconds only."""
+
         self._told: dict[PeerId, None] = {}
         self._explained: dict[PeerId, Asked] = {}
         self._failed: dict[PeerId, None] = {}
@@ -72,7 +74,7 @@ class Inquiry:
         self._is_over = False
         self._local = local
         if surroundings.local in own.peer_ids:
-            self._asked[surroundings.local] = asyncio.get_running_loop().time()
+            self._asked[surroundings.local] = steady_s()
             self._note(surroundings.local, local, 0.0)
 
     @property
@@ -112,7 +114,7 @@ class Inquiry:
 
     def explained(self) -> list[Asked]:
         """Return who was asked and what each answered."""
-        now = asyncio.get_running_loop().time()
+        now = steady_s()
         return [
             self._explained.get(peer_id) or self._around.asked(peer_id, "no answer", None, now - asked_at)
             for peer_id, asked_at in self._asked.items()
@@ -155,7 +157,7 @@ class Inquiry:
         now = asyncio.get_running_loop().time()
         usual_s = _HEDGE_MIN_S
         for peer_id in self._around.holders.in_order_of_asking(unasked)[:count]:
-            self._asked[peer_id] = now
+            self._asked[peer_id] = steady_s()
             usual_s = max(usual_s, self._around.requester.usual_round_trip_s(peer_id))
             request = self._tasks.start(self._ask(peer_id))
             if request is None:
@@ -171,9 +173,8 @@ class Inquiry:
             left_s = self._deadline - loop.time()
             if left_s <= 0:
                 break
-            timeout_s = min(left_s, _REQUEST_TIMEOUT_S)
             try:
-                reply = await self._around.requester.request(peer_id, self._request, timeout_s=timeout_s)
+                reply = await self._around.requester.request(peer_id, self._request, timeout_s=left_s)
             except PeerUnreachable:
                 self._stumbled[peer_id] = None
                 self._wake()
@@ -185,7 +186,7 @@ class Inquiry:
         self._wake()
 
     def _received(self, peer_id: PeerId, reply: object) -> None:
-        seconds = asyncio.get_running_loop().time() - self._asked[peer_id]
+        seconds = steady_s() - self._asked[peer_id]
         if isinstance(reply, Fetched) and self._is_believable(reply.record):
             self._told.update((PeerId(holder), None) for holder in reply.holders)
             self._note(peer_id, reply.record, seconds)

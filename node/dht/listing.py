@@ -17,7 +17,7 @@ from protocol.records import Head
 
 LISTINGS_AT_ONCE: Final = 4
 _ASKED_AT_ONCE: Final = 16
-_PAGE_TIMEOUT_S: Final = 2.0
+_PAGE_TIMEOUT_S: Final = 5.0
 _KEYS_MAX: Final = 1_000_000
 """Keys in one listing; beyond it the listing is not complete."""
 

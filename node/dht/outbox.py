@@ -21,6 +21,11 @@ from protocol.messages import Holding, Offer, Offered, Store, Stored
 
 RECEIVERS_AT_ONCE: Final = 4
 REQUEST_TIMEOUT_S: Final = 2.0
+"""Time of one request; what carries records gets more (``transfer_timeout_s``)."""
+
+_SLOW_LINK_BYTES_PER_S: Final = 128 * 1024
+"""The slowest link on which the largest value still arrives before it is sent again."""
+
 _TRIES_MAX: Final = 6
 _RETRY_S: Final = 0.1
 """First pause before a receiver is tried again; doubles. After the last try the periodic comparison takes over."""
@@ -157,7 +162,9 @@ class Outbox:
     async def _send_batch(
         self, receiver: PeerId, batch: Sequence[StoredRecord], left: dict[Digest, None]
     ) -> None:
-        reply = await self._around.requester.request(receiver, replicas(batch), timeout_s=REQUEST_TIMEOUT_S)
+        size = sum(len(stored.record.value) for stored in batch)
+        timeout_s = transfer_timeout_s(REQUEST_TIMEOUT_S, size)
+        reply = await self._around.requester.request(receiver, replicas(batch), timeout_s=timeout_s)
         if isinstance(reply, Stored) and len(reply.outcomes) == len(batch):
             for stored, outcome in zip(batch, reply.outcomes, strict=True):
                 if outcome.outcome != "refused":
@@ -168,6 +175,11 @@ class Outbox:
     def _confirmed(self, receiver: PeerId, place: Digest, stamp: int) -> None:
         for listener in self.on_confirmed:
             listener(receiver, place, stamp)
+
+
+def transfer_timeout_s(timeout_s: float, size_bytes: int) -> float:
+    """Return how long a request may take that carries values of so many bytes, in seconds."""
+    return timeout_s + size_bytes / _SLOW_LINK_BYTES_PER_S
 
 
 def replicas(records: Sequence[StoredRecord]) -> Store:

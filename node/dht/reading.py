@@ -11,7 +11,7 @@ from typing import Final
 
 from node.dht.inquiry import Inquiry
 from node.dht.keeping import Keeper
-from node.dht.outbox import replicas
+from node.dht.outbox import replicas, transfer_timeout_s
 from node.dht.shelf import Shelf
 from node.dht.surroundings import Surroundings
 from node.dht.tasks import OwnedTasks, take_turn
@@ -116,6 +116,7 @@ class Reader:
             await self._keeper.take([stored], sender=peer_id, is_replica=True)
             return
         try:
-            await self._around.requester.request(peer_id, replicas([stored]), timeout_s=_REPAIR_TIMEOUT_S)
+            timeout_s = transfer_timeout_s(_REPAIR_TIMEOUT_S, len(stored.record.value))
+            await self._around.requester.request(peer_id, replicas([stored]), timeout_s=timeout_s)
         except PeerUnreachable:
             return  # Membership or the periodic comparison will see to it.

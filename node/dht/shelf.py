@@ -59,17 +59,9 @@ class Shelf:
         """Read which versions are stored. Call once, before anything else."""
         self._stamps = dict(self.store.digests())
 
-    def __len__(self) -> int:
-        """Stored records, tombstones and expired ones included."""
-        return len(self._stamps)
-
     def stamp_of(self, place: Digest) -> int | None:
         """Return the stamp of the stored version, or None."""
         return self._stamps.get(place)
-
-    def places(self) -> list[tuple[Digest, int]]:
-        """Return place and stamp of all stored records as they are now."""
-        return list(self._stamps.items())
 
     def read(self, place: Digest) -> Record | None:
         """Return the stored version, tombstones and expired ones included."""

@@ -9,8 +9,9 @@ still asked for a while in the background.
 import asyncio
 from typing import Final, Literal
 
+from node.clock import steady_s
 from node.dht.keeping import Keeper
-from node.dht.outbox import replicas
+from node.dht.outbox import replicas, transfer_timeout_s
 from node.dht.surroundings import Surroundings
 from node.dht.tasks import OwnedTasks
 from node.ports import PeerUnreachable, StoredRecord
@@ -61,6 +62,8 @@ class Storing:
         self._deadline = deadline
         self._started = asyncio.get_running_loop().time()
         self._asked: dict[PeerId, float] = {}
+        """When each was asked, on the steady clock: some loops tell whole milliseconds only."""
+
         self._told: dict[PeerId, None] = {}
         self._synced: dict[PeerId, None] = {}
         self._failed: dict[PeerId, None] = {}
@@ -92,7 +95,7 @@ class Storing:
             verdict = self._verdict(now)
             if verdict is not None:
                 self._is_superseded = verdict == "stale"
-                self._note_silent(now)
+                self._note_silent()
                 return verdict
             patience_ends = self._started + PATIENCE_S
             wake_at = min(self._deadline, patience_ends) if now < patience_ends else self._deadline
@@ -116,7 +119,7 @@ class Storing:
         for peer_id in self.wanted:
             if peer_id in self._asked:
                 continue
-            self._asked[peer_id] = asyncio.get_running_loop().time()
+            self._asked[peer_id] = steady_s()
             ask = self._ask_local() if peer_id == self._around.local else self._ask(peer_id)
             if not self._tasks.start(ask):
                 self._failed[peer_id] = None
@@ -130,15 +133,14 @@ class Storing:
         loop = asyncio.get_running_loop()
         gives_up = max(self._deadline, self._started + _AFTERWARDS_S)
         pause_s = _RETRY_MIN_S
+        timeout_s = transfer_timeout_s(_REQUEST_TIMEOUT_S, len(self._stored.record.value))
         request = self._request
         while not self._is_superseded:
             left_s = gives_up - loop.time()
             if left_s <= 0 or not self._around.holders.is_living(peer_id):
                 break
             try:
-                reply = await self._around.requester.request(
-                    peer_id, request, timeout_s=min(left_s, _REQUEST_TIMEOUT_S)
-                )
+                reply = await self._around.requester.request(peer_id, request, timeout_s=min(left_s, timeout_s))
             except PeerUnreachable:
                 self._wake()  # perhaps it is no holder any more
                 await asyncio.sleep(pause_s)
@@ -152,7 +154,7 @@ class Storing:
         self._wake()
 
     def _answered(self, peer_id: PeerId, reply: Reply) -> None:
-        seconds = asyncio.get_running_loop().time() - self._asked[peer_id]
+        seconds = steady_s() - self._asked[peer_id]
         answer, version = "refused: nonsense", None
         if isinstance(reply, Stored) and len(reply.outcomes) == 1:
             outcome = reply.outcomes[0]
@@ -177,7 +179,8 @@ class Storing:
         """Return whether a holder's excuse is proved: it could name any version to keep us from writing."""
         return head.order > self._stored.record.order and self._around.is_genuine(head, self._stored.digest)
 
-    def _note_silent(self, now: float) -> None:
+    def _note_silent(self) -> None:
+        now = steady_s()
         for peer_id, asked_at in self._asked.items():
             if peer_id not in self.explained:
                 self.explained[peer_id] = self._around.asked(peer_id, "no answer", None, now - asked_at)

@@ -27,7 +27,7 @@ from protocol.records import Record, stamp_of
 WATCHES_MAX: Final = limits.WATCHES_PER_PEER_MAX
 _LEASE_S: Final = 20
 _PULL_INTERVAL_S: Final = 5.0
-_PULL_TIMEOUT_S: Final = 2.0
+_PULL_TIMEOUT_S: Final = 10.0
 _PULLED_AT_ONCE: Final = 8
 _PAGES_MAX: Final = 1000
 
