@@ -178,7 +178,8 @@ def _read(path: Path, *, is_secret: bool) -> bytes | None:
                 raise StoreError(f"{path} is no regular file", next_step="move what is in the way")
             if is_secret:
                 _check_private(path, status)
-            content = file.read(FILE_SIZE_MAX_BYTES + 1)
+            # By its size: a read of "at most 16 MiB" would first set that much memory aside.
+            content = file.read(min(status.st_size, FILE_SIZE_MAX_BYTES) + 1)
     if len(content) > FILE_SIZE_MAX_BYTES:
         raise StoreError(f"{path} is over {FILE_SIZE_MAX_BYTES} bytes", next_step="restore the file from a copy")
     return content

@@ -11,7 +11,7 @@ from node.cli.ending import END_TIMEOUT_S, end_peers, kill_peer, pause_peer, res
 from node.cli.failures import failed, not_found, refused, wrong_use
 from node.cli.launching import PlannedPeer, launch, settings_of
 from node.cli.options import Options, PairCommand, pass_options
-from node.cli.output import print_json, print_line, print_note, print_table
+from node.cli.output import counted, print_json, print_line, print_note, print_table
 from node.cli.peers import (
     ALIVE,
     LocalPeer,
@@ -67,7 +67,7 @@ def down(options: Options, /, purge: bool) -> None:
         rows = local_peers(network)
         if purge:
             network.purge()
-    what = f"{len(peers)} peers of {network.name!r} stopped" if peers else f"no peer of {network.name!r} was running"
+    what = f"{counted(len(peers), 'peer')} of {network.name!r} stopped" if peers else f"no peer of {network.name!r} was running"
     late = f" ({', '.join(killed)} had to be killed)" if killed else ""
     _print_down(options, rows, f"{what}{late}; {'all data is deleted' if purge else 'the data is kept'}")
 

@@ -41,6 +41,11 @@ def print_line(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def counted(number: int, what: str) -> str:
+    """Return ``number`` and the word for it, whose plural ends in s."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document on one line, in ASCII, at once (a reader of a stream waits for it)."""
     sys.stdout.write(json.dumps(document) + "\n")

@@ -7,6 +7,7 @@ from typing import Any, Final
 from node.cli.asking import Circle
 from node.cli.failures import CommandFailed, failed
 from node.cli.interrupts import Interrupts
+from node.cli.output import counted
 from node.cli.peers import LocalPeer
 from node.cli.waiting import StatusLine
 
@@ -40,7 +41,7 @@ def settle(
     leaders: dict[str, str] = {}
     pause_s = _PAUSE_S
     while True:
-        line.show(f"{len(peers) - len(open_names)} of {len(peers)} peers know all others and a leader")
+        line.show(f"{len(peers) - len(open_names)} of {counted(len(peers), 'peer')}: all others known, one leader followed")
         chunk = open_names[:_CHUNK]
         documents = circle.ask("/v1/members", chunk, timeout_s=_ANSWER_TIMEOUT_S)
         found = {name: leader for name in chunk if (leader := _leader_if_whole(documents.get(name), ids)) is not None}

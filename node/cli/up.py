@@ -14,7 +14,7 @@ from node.cli.asking import Circle
 from node.cli.ending import end_peers, resume_peer
 from node.cli.interrupts import Interrupts
 from node.cli.options import Options, PairCommand, pass_options
-from node.cli.output import print_json, print_note
+from node.cli.output import counted, print_json, print_note
 from node.cli.peers import LocalPeer, local_peer, local_peers, network_of
 from node.cli.settling import settle
 from node.cli.start_options import Wishes, start_options, wishes_in
@@ -84,7 +84,7 @@ def _start(
         plan = plan_up(network, count, base_port=base_port, api_base_port=api_base_port, wishes=wishes)
         if not network.exists():  # else the helper loads it: this command needs nothing heavy
             network.found(network.name, open=wishes.open)
-        line.show(f"starting {len(plan.starting)} peers" if plan.starting else "looking at the peers")
+        line.show(f"starting {counted(len(plan.starting), 'peer')}" if plan.starting else "looking at the peers")
         launching.launch(
             network,
             plan.starting,
@@ -105,7 +105,7 @@ def _counting(line: StatusLine, total: int) -> Callable[[Outcome], None]:
     def count(outcome: Outcome) -> None:
         nonlocal seen
         seen += 1
-        line.show(f"{seen} of {total} peers started")
+        line.show(f"{seen} of {counted(total, 'peer')} started")
 
     return count
 
@@ -143,9 +143,9 @@ def _stop(network: NetworkFolder, started: Sequence[str]) -> None:
     mine = [peer for peer in rows if peer.name in started and peer.pid is not None]
     others = [peer for peer in rows if peer.name not in started and peer.pid is not None]
     if mine:
-        print_note(f"stopping {len(mine)} peers …")
+        print_note(f"stopping {counted(len(mine), 'peer')} …")
         killed = end_peers(mine)
         late = f" ({', '.join(killed)} had to be killed)" if killed else ""
         print_note(f"stopped{late}; their data is kept: pair up goes on with it")
     if others:
-        print_note(f"{len(others)} peers that ran before go on; pair down stops them")
+        print_note(f"{counted(len(others), 'peer')} that ran before: not stopped; pair down stops all")

@@ -15,7 +15,7 @@ import click
 from node.api_client import Answer
 from node.cli.failures import CommandFailed, refused, wrong_use
 from node.cli.options import Options, PairCommand, Seconds, pass_options
-from node.cli.output import escape, is_terminal, print_bytes, print_json, print_line, print_note, print_table
+from node.cli.output import counted, escape, is_terminal, print_bytes, print_json, print_line, print_note, print_table
 from node.cli.session import Session
 from node.cli.waiting import waiting
 from protocol.limits import KEY_SIZE_MAX_BYTES, VALUE_SIZE_MAX_BYTES
@@ -103,7 +103,7 @@ def keys(options: Options, /, prefix: str) -> None:
     elif is_terminal(sys.stdout):
         rows = [[row["key"], row["size"], row["expires"], row["version"]] for row in listing]
         print_table(["key", "bytes", "expires", "version"], rows)
-        print_note(f"{len(rows)} keys")
+        print_note(counted(len(rows), "key"))
     else:
         for row in listing:
             print_line(escape(row["key"]))

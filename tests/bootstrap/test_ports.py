@@ -1,11 +1,13 @@
 """Ports: the block that was asked for or kept, else the first free one."""
 
 import socket
+import tempfile
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import pytest
 
-from bootstrap.ports import PortTaken, assign_ports, is_free
+from bootstrap.ports import PortTaken, assign_ports, is_free, ports_locked
 from protocol.errors import ConfigError
 
 
@@ -84,3 +86,18 @@ def test_free_means_that_it_could_be_bound(kind: socket.SocketKind) -> None:
         port = holder.getsockname()[1]
         assert not is_free("127.0.0.1", port, udp=True)
         assert is_free("127.0.0.1", port, udp=False) == (kind == socket.SOCK_DGRAM)
+
+
+def test_networks_that_start_at_once_look_for_ports_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The right to look is one lock of this user; it is a help, so nobody waits for it in vain."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    with ports_locked(timeout_s=0.0) as first, ports_locked(timeout_s=0.0) as second:
+        assert len(first) == 1 and second == []
+    with ports_locked(timeout_s=0.0) as third:
+        assert len(third) == 1
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with ports_locked(timeout_s=0.0) as fourth:
+        assert fourth == []

@@ -1,13 +1,14 @@
 """Processes are told apart by pid and start, with and without ``/proc``."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
 
-from bootstrap.processes import look_in_proc, look_with_ps, process_start, process_state
+from bootstrap.processes import look_in_proc, look_with_ps, process_start, process_state, send_signal, wait_until
 
 Look = Callable[[int], tuple[str, str] | None]
 
@@ -40,3 +41,24 @@ def test_state_needs_pid_and_start() -> None:
     assert process_state(os.getpid(), start + "0") == "gone"
     assert process_state(0, "") == process_state(-1, "") == "gone"
     assert process_start(0) is None
+
+
+def test_signal_reaches_only_the_process_that_was_meant() -> None:
+    """Another start under the same pid is another process: nothing is sent."""
+    process = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    try:
+        start = process_start(process.pid)
+        assert start is not None
+
+        assert not send_signal(process.pid, start + "0", signal.SIGKILL)
+        assert process.poll() is None
+        assert send_signal(process.pid, start, signal.SIGSTOP)
+        assert wait_until([lambda: process_state(process.pid, start) == "paused"], timeout_s=30)
+        assert not wait_until([lambda: process_state(process.pid, start) == "gone"], timeout_s=0.0)
+        assert send_signal(process.pid, start, signal.SIGKILL)
+        assert wait_until([lambda: process_state(process.pid, start) == "gone"], timeout_s=30)
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+    assert not send_signal(process.pid, start, signal.SIGKILL)
+    assert not send_signal(0, "", signal.SIGKILL)

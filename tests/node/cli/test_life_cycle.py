@@ -99,7 +99,7 @@ def test_foreground_up_shows_the_table_once_to_a_pipe_and_stops_its_peers(home: 
     command.send_signal(signal.SIGINT)
 
     code, _, err = ended(command)
-    assert code == 0 and "stopping 1 peers" in err
+    assert code == 0 and "stopping 1 peer …" in err
     assert home.peers()["peer-1"]["pid"] == before[0]["pid"]
     assert home.peers()["peer-2"]["state"] == "stopped"
 
