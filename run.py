@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> NoReturn:
     if command == "test":
         prepare(("test",))
         os.chdir(ROOT)
-        become([str(PYTHON), "-m", "pytest", "-n", "2", *arguments[1:]])
+        become([str(PYTHON), "-m", "pytest", "-n", "2", "--dist", "loadgroup", *arguments[1:]])
     if command == "bench":
         prepare(())
         os.chdir(ROOT)

@@ -67,7 +67,9 @@ def down(options: Options, /, purge: bool) -> None:
         rows = local_peers(network)
         if purge:
             network.purge()
-    what = f"{counted(len(peers), 'peer')} of {network.name!r} stopped" if peers else f"no peer of {network.name!r} was running"
+    what = f"{counted(len(peers), 'peer')} of {network.name!r} stopped"
+    if not peers:
+        what = f"no peer of {network.name!r} was running"
     late = f" ({', '.join(killed)} had to be killed)" if killed else ""
     _print_down(options, rows, f"{what}{late}; {'all data is deleted' if purge else 'the data is kept'}")
 

@@ -41,7 +41,7 @@ def settle(
     leaders: dict[str, str] = {}
     pause_s = _PAUSE_S
     while True:
-        line.show(f"{len(peers) - len(open_names)} of {counted(len(peers), 'peer')}: all others known, one leader followed")
+        line.show(f"{len(peers) - len(open_names)} of {counted(len(peers), 'peer')} know all and follow a leader")
         chunk = open_names[:_CHUNK]
         documents = circle.ask("/v1/members", chunk, timeout_s=_ANSWER_TIMEOUT_S)
         found = {name: leader for name in chunk if (leader := _leader_if_whole(documents.get(name), ids)) is not None}
