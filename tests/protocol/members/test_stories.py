@@ -108,7 +108,7 @@ def test_stalled_peers_condemn_nobody_that_is_healthy(seed: int, off_s: float) -
 
     for number in stalled:
         subject.after(off_s * number / 40, lambda number=number: stall(number))  # type: ignore[misc]
-    subject.run(12)
+    subject.run(9)
 
     sick = {f"peer-{number}" for number in stalled}
     assert set(verdicts(subject, since=since, state="suspect")) & sick, "the faults were felt"
