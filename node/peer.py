@@ -1,15 +1,15 @@
 """One peer: its parts, how they are joined, in which order they start and stop.
 
-    datagrams ─┬─ control messages ─→ driver ─→ core ─→ effects ─→ datagrams, links, vote file
-               └─ requests, replies ─→ exchange ─→ DHT ─→ record store
-    peer port (TLS) ─→ DHT      API ─→ this class      core's events ─→ DHT, events, remembered peers
+    transport ─┬─ what happened ─→ driver ─→ core ─→ effects ─→ transport, vote file
+               └─ requests ─→ DHT ─→ record store
+    API ─→ this class ─→ DHT, core's reports      core's events ─→ DHT, events, remembered peers
 """
 
 import asyncio
 import logging
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 
 from bootstrap.discovery import Discovery, NoDiscovery, ZeroconfDiscovery
@@ -17,40 +17,32 @@ from node import __version__
 from node.api import ApiServer
 from node.clock import steady_s, wall_ms
 from node.config import PeerConfig
-from node.datagrams import DatagramPort
 from node.dht import Dht
 from node.driver import Driver
 from node.events import EventBus
-from node.exchange import Exchange
 from node.handover import Handovers
-from node.links import Links
 from node.membership_view import MembershipView
-from node.peer_client import PeerClient
 from node.peer_disk import PeerDisk
-from node.peer_port import PeerPort
 from node.remembering import Remembering
 from node.reports import Reports
 from node.service import PeerEvent, ReadResult, WatchedChange
 from node.shapes import Health, KeyListing, Leader, Member, Status, WriteReceipt
-from node.tls import PeerTls
+from node.transport import Transport
 from protocol.config import PROFILES
 from protocol.core import Core, CoreStart
 from protocol.effects import (
     Alarm,
-    ConnectionRefused,
     ContactsFound,
     Event,
     LeaderChanged,
     LeaveAsked,
-    LinkLost,
     MemberChanged,
-    Received,
     RoleChanged,
 )
 from protocol.errors import EnvironmentFault, StoreError
 from protocol.identity import CachingVerifier
-from protocol.ids import PeerId, short_id_of
-from protocol.messages import HandoverWish, Refusal, Reply, Request
+from protocol.ids import PeerId
+from protocol.messages import HandoverWish, Reply, Request
 from protocol.records import Record
 from protocol.statements import Address, Descriptor, signed
 
@@ -82,15 +74,12 @@ class Peer:
             EnvironmentFault: Something on this machine does not allow it; ``stop`` still has to be called.
         """
         self._disk = await self._parts.enter_async_context(PeerDisk.opened(self._config))
-        self._bind_parts()
-        await self._datagrams.open(self._config.bind, self._config.port)
-        self._parts.callback(self._datagrams.close)
-        await self._peer_port.start()
-        self._parts.push_async_callback(self._peer_port.stop)
-        self._parts.push_async_callback(self._client.close)
-        self._parts.push_async_callback(self._links.close)
+        self._make_network_parts()
+        self._make_service_parts()
+        self._parts.push_async_callback(self._transport.stop)
+        await self._transport.start()
         self._parts.callback(self._driver.close)
-        self._parts.push_async_callback(self._exchange.stop)
+        self._parts.push_async_callback(self._transport.exchange.stop)
         await self._dht.start()
         self._parts.push_async_callback(self._dht.stop)
         self._parts.callback(self._remembering.close)
@@ -108,66 +97,52 @@ class Peer:
         """Say goodbye and stop all parts. Idempotent."""
         await self._parts.aclose()
 
-    def _bind_parts(self) -> None:
-        """Make the parts and join them; nothing runs yet."""
+    def _make_network_parts(self) -> None:
+        """Make what this peer knows of the others, and how it talks with them; nothing runs yet."""
         config, disk = self._config, self._disk
-        core = self._core = Core(self._core_start())
-        self._members = MembershipView(core)
-        self._reports = Reports(core=core, config=config)
-        self._datagrams = DatagramPort(
-            network=config.network,
-            peer_id=disk.identity.peer_id,
-            boot=core.descriptor.boot,
-            on_message=self._message_received,
-            on_stock_datagram=self._stock_datagram_received if config.network.open else None,
-        )
-        self._links = Links(
-            hello_bytes=lambda peer: self._datagrams.seal_hello(short_id_of(peer.peer_id)),
-            on_lost=lambda peer_id: self._driver.handle(LinkLost(peer_id)),
-            on_refused=lambda peer_id, boot: self._driver.handle(ConnectionRefused(peer_id, boot)),
+        self._core = Core(self._core_start())
+        self._members = MembershipView(self._core)
+        self._transport = Transport(
+            config=config,
+            identity=disk.identity,
+            core=self._core,
+            members=self._members,
+            random=self._random,
+            tell_core=lambda event: self._driver.handle(event),
+            serve=self._serve,
+            on_stock_datagram=lambda data, source: self._dht.stock_datagram_received(data, source),
         )
         self._driver = Driver(
-            core=core,
-            datagrams=self._datagrams,
-            links=self._links,
+            core=self._core,
+            datagrams=self._transport.datagrams,
+            links=self._transport.links,
             votes=disk.votes,
             on_event=self._event_happened,
             on_broken=self._broke,
         )
-        tls = PeerTls(identity=disk.identity, network=config.network, folder=config.folder)
-        self._client = PeerClient(tls)
-        self._peer_port = PeerPort(
-            tls=tls,
-            bind=config.bind,
-            port=config.port,
-            handle=self._tcp_request_received,
-            check_hello=self._check_hello,
-            count_members=lambda: len(self._members.living()),
-        )
-        self._exchange = Exchange(
-            members=self._members,
-            datagrams=self._datagrams,
-            client=self._client,
-            handle=self._serve,
-            random=self._random,
-        )
-        self._handovers = Handovers(core=core, requester=self._exchange, ask_core=self._driver.handle)
+        self._remembering = Remembering(living=self._members.living, save=disk.remember)
+        self._discovery = self._make_discovery()
+
+    def _make_service_parts(self) -> None:
+        """Make what serves people and other peers; nothing runs yet."""
+        config, disk = self._config, self._disk
+        exchange = self._transport.exchange
+        self._reports = Reports(core=self._core, config=config)
+        self._handovers = Handovers(core=self._core, requester=exchange, ask_core=self._driver.handle)
         self._dht = Dht(
             identity=disk.identity,
             network=config.network,
             members=self._members,
-            requester=self._exchange,
+            requester=exchange,
             store=disk.records,
             time=self,
             verifier=self._verifier,
             random=self._random,
             k=config.k,
             introduce=lambda descriptor: self._driver.handle(ContactsFound((descriptor.address,))),
-            send_stock=self._datagrams.send_stock,
+            send_stock=self._transport.datagrams.send_stock,
         )
         self._dht.on_stored.append(self._record_stored)
-        self._remembering = Remembering(living=self._members.living, save=disk.remember)
-        self._discovery = self._make_discovery()
         self._api = ApiServer(
             service=self,
             tokens=disk.tokens,
@@ -214,45 +189,10 @@ class Peer:
             patience_s=1.0 if self._config.seeds or self._disk.remembered else 0.0,
         )
 
-    # What comes in
-
-    def _message_received(self, received: Received) -> None:
-        message = received.message
-        if isinstance(message, Reply):
-            self._exchange.reply_received(received.sender, message)
-        elif isinstance(message, Request) and self._is_from_member(received):
-            sender = self._core.membership.table.by_short_id(received.sender)
-            assert sender is not None, "checked just now"
-            self._exchange.request_received(sender.descriptor, message)
-        else:
-            self._driver.handle(received)
-
-    def _is_from_member(self, received: Received) -> bool:
-        """Return whether a request may be served; the core answers all others (introduce yourself; my boot is)."""
-        member = self._core.membership.table.by_short_id(received.sender)
-        if member is None or member.descriptor.boot != received.sender_boot:
-            return False
-        return not received.message.changes_state or received.message.receiver_boot == self._core.descriptor.boot
-
-    async def _tcp_request_received(self, sender: PeerId, request: Request) -> Reply:
-        if self._members.find(sender) is None:
-            return Refusal(reason="not a member here")
-        if request.changes_state and request.receiver_boot != self._core.descriptor.boot:
-            return Refusal(reason="meant for another boot")
-        return await self._serve(sender, request)
-
     async def _serve(self, sender: PeerId, request: Request) -> Reply:
         if isinstance(request, HandoverWish):
             return self._handovers.serve(request)
         return await self._dht.handle(sender, request)
-
-    def _stock_datagram_received(self, data: bytes, source: tuple[str, int]) -> None:
-        self._dht.stock_datagram_received(data, source)
-
-    def _check_hello(self, sealed: bytes) -> PeerId | None:
-        sender = self._datagrams.open_hello(sealed)
-        member = self._core.membership.table.by_short_id(sender) if sender is not None else None
-        return member.peer_id if member is not None else None
 
     # What the core reports
 
@@ -276,7 +216,7 @@ class Peer:
         peer_id = event.descriptor.peer_id
         if peer_id != self._members.local:
             if event.state in ("failed", "left"):
-                self._exchange.member_down(peer_id)
+                self._transport.exchange.member_down(peer_id)
                 self._dht.member_down(peer_id)
             elif event.previous not in ("alive", "suspect") or event.state == "alive":
                 self._dht.member_up(event.descriptor)
@@ -297,9 +237,10 @@ class Peer:
         self._stop.set()
 
     def _metrics(self) -> dict[str, float]:
-        counts: dict[str, float] = {f"datagrams_{name}": value for name, value in self._datagrams.counts.items()}
-        counts.update({f"exchange_{name}": value for name, value in self._exchange.counts.items()})
-        return counts
+        datagrams, exchange = self._transport.datagrams.counts, self._transport.exchange.counts
+        return {f"datagrams_{name}": float(value) for name, value in datagrams.items()} | {
+            f"exchange_{name}": float(value) for name, value in exchange.items()
+        }
 
     # node.ports.NetworkTime
 
@@ -339,10 +280,10 @@ class Peer:
     async def keys(self, prefix: str, *, timeout_s: float) -> KeyListing:
         return await self._dht.keys(prefix, timeout_s=timeout_s)
 
-    def watch(self, prefix: str, *, exact: bool, since: str | None) -> AsyncIterator[WatchedChange]:
+    def watch(self, prefix: str, *, exact: bool, since: str | None) -> AsyncGenerator[WatchedChange, None]:
         return self._dht.watch(prefix, exact=exact, since=since)
 
-    def events(self) -> AsyncIterator[PeerEvent]:
+    def events(self) -> AsyncGenerator[PeerEvent, None]:
         return self._events.listen()
 
 

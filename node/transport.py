@@ -1,0 +1,130 @@
+"""How a peer talks: datagrams, liveness links and the peer port, and who in the peer gets what comes in.
+
+    datagrams ─┬─ control messages ─→ driver ─→ core
+               └─ requests, replies ─→ exchange ─→ whoever serves them
+    peer port (TLS) ─→ the same
+
+A request is served only for a member in its current boot, and one that changes state only when it was meant for this
+boot; the core answers all others (introduce yourself; my boot is another).
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from node.config import PeerConfig
+from node.datagrams import DatagramPort
+from node.exchange import Exchange
+from node.links import Links
+from node.membership_view import MembershipView
+from node.peer_client import PeerClient
+from node.peer_port import PeerPort
+from node.tls import PeerTls
+from protocol.core import Core
+from protocol.effects import ConnectionRefused, Input, LinkLost, Received
+from protocol.identity import Identity
+from protocol.ids import PeerId, short_id_of
+from protocol.messages import Refusal, Reply, Request
+
+
+class Transport:
+    """Owns the sockets of the peer port, and the requests under way."""
+
+    def __init__(
+        self,
+        *,
+        config: PeerConfig,
+        identity: Identity,
+        core: Core,
+        members: MembershipView,
+        random: random.Random,
+        tell_core: Callable[[Input], None],
+        serve: Callable[[PeerId, Request], Awaitable[Reply]],
+        on_stock_datagram: Callable[[bytes, tuple[str, int]], None],
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            tell_core: Takes what happened; the core decides.
+            serve: Answers the request of a member.
+            on_stock_datagram: Takes datagrams of stock Kademlia nodes; called in open networks only.
+        """
+        self._config = config
+        self._core = core
+        self._members = members
+        self._tell_core = tell_core
+        self._serve = serve
+        self._parts = AsyncExitStack()
+        self.datagrams = DatagramPort(
+            network=config.network,
+            peer_id=identity.peer_id,
+            boot=core.descriptor.boot,
+            on_message=self._message_received,
+            on_stock_datagram=on_stock_datagram if config.network.open else None,
+        )
+        self.links = Links(
+            hello_bytes=lambda peer: self.datagrams.seal_hello(short_id_of(peer.peer_id)),
+            on_lost=lambda peer_id: tell_core(LinkLost(peer_id)),
+            on_refused=lambda peer_id, boot: tell_core(ConnectionRefused(peer_id, boot)),
+        )
+        tls = PeerTls(identity=identity, network=config.network, folder=config.folder)
+        self._client = PeerClient(tls)
+        self._port = PeerPort(
+            tls=tls,
+            bind=config.bind,
+            port=config.port,
+            handle=self._tcp_request_received,
+            check_hello=self._check_hello,
+            count_members=lambda: len(members.living()),
+        )
+        self.exchange = Exchange(
+            members=members, datagrams=self.datagrams, client=self._client, handle=serve, random=random
+        )
+
+    async def start(self) -> None:
+        """Bind the peer port, UDP and TCP.
+
+        Raises:
+            ConfigError: It cannot be had; ``stop`` still has to be called.
+        """
+        await self.datagrams.open(self._config.bind, self._config.port)
+        self._parts.callback(self.datagrams.close)
+        await self._port.start()
+        self._parts.push_async_callback(self._port.stop)
+        self._parts.push_async_callback(self._client.close)
+        self._parts.push_async_callback(self.links.close)
+
+    async def stop(self) -> None:
+        """Close everything. Idempotent."""
+        await self._parts.aclose()
+
+    def _message_received(self, received: Received) -> None:
+        message = received.message
+        if isinstance(message, Reply):
+            self.exchange.reply_received(received.sender, message)
+            return
+        if isinstance(message, Request):
+            member = self._core.membership.table.by_short_id(received.sender)
+            if (
+                member is not None
+                and member.descriptor.boot == received.sender_boot
+                and self._is_for_this_boot(message)
+            ):
+                self.exchange.request_received(member.descriptor, message)
+                return
+        self._tell_core(received)
+
+    async def _tcp_request_received(self, sender: PeerId, request: Request) -> Reply:
+        if self._members.find(sender) is None:
+            return Refusal(reason="not a member here")
+        if not self._is_for_this_boot(request):
+            return Refusal(reason="meant for another boot")
+        return await self._serve(sender, request)
+
+    def _is_for_this_boot(self, request: Request) -> bool:
+        return not request.changes_state or request.receiver_boot == self._core.descriptor.boot
+
+    def _check_hello(self, sealed: bytes) -> PeerId | None:
+        sender = self.datagrams.open_hello(sealed)
+        member = self._core.membership.table.by_short_id(sender) if sender is not None else None
+        return member.peer_id if member is not None else None
