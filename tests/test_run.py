@@ -114,7 +114,7 @@ def test_tests_run_in_parallel_from_the_project_folder_with_arguments_passed_on(
     """``python3 run.py test`` adds what the tests need, and keeps it for later."""
     done = run(clone, "test", "-k", "name", cwd=tmp_path)
 
-    assert done.stdout == f"pytest in {clone}: -n 2 -k name\n"
+    assert done.stdout == f"pytest in {clone}: -n 2 --dist loadgroup -k name\n"
     assert installs(clone)[0].endswith("[test]")
     run(clone, "check")
     assert installs(clone)[1].endswith("[dev,test]")

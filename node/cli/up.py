@@ -104,7 +104,7 @@ def _counting(line: StatusLine, total: int) -> Callable[[Outcome], None]:
 
     def count(outcome: Outcome) -> None:
         nonlocal seen
-        seen += 1
+        seen += outcome.is_started
         line.show(f"{seen} of {counted(total, 'peer')} started")
 
     return count
