@@ -5,6 +5,7 @@ before a byte of the request leaves.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Final
 
 import aiohttp
@@ -25,6 +26,8 @@ CONNECTIONS_PER_PEER_MAX: Final = 8
 
 _IDLE_S: Final = KEEPALIVE_S - 5.0
 """Idle connections are closed before the server does it, so that no request meets a connection that is closing."""
+
+_PIECE_SIZE_BYTES: Final = 2**16
 
 _TRIES: Final = 2
 """A kept connection may have ended with the last boot of its peer: handlers are idempotent, one more try is free."""
@@ -86,8 +89,8 @@ class PeerClient:
         url = URL.build(scheme="https", host=peer.address.host, port=peer.address.port, path=REQUEST_PATH)
         async with self._open_session().post(
             url,
-            data=body,
-            headers={"Content-Type": MESSAGE_TYPE},
+            data=_pieces(body),
+            headers={"Content-Type": MESSAGE_TYPE, "Content-Length": str(len(body))},
             ssl=self._tls.client,
             server_hostname=host_name_of(peer.peer_id),
             allow_redirects=False,
@@ -140,6 +143,13 @@ class _PeerPin(aiohttp.Fingerprint):
         if found != expected:
             host, port, *_ = transport.get_extra_info("peername")
             raise aiohttp.ServerFingerprintMismatch(expected.encode(), found.encode(), host, port)
+
+
+async def _pieces(body: bytes) -> AsyncIterator[memoryview]:
+    """Yield ``body`` piece by piece: as a whole, a large one would hold up the event loop."""
+    view = memoryview(body)
+    for start in range(0, len(body), _PIECE_SIZE_BYTES):
+        yield view[start : start + _PIECE_SIZE_BYTES]
 
 
 async def _read_answer(response: aiohttp.ClientResponse) -> bytes:
