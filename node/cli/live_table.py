@@ -21,8 +21,8 @@ COLUMNS: Final = ("name", "address", "state", "role", "term", "keys")
 
 _PERIOD_S: Final = 1.0
 _ANSWER_TIMEOUT_S: Final = 0.5
-_LINES_AROUND: Final = 8
-"""Lines of a terminal that are not rows: title, border, head, commands."""
+_LINES_AROUND: Final = 11
+"""Lines of a terminal that are not rows: title, head, borders, commands."""
 
 _STYLES: Final = {
     "running": "green", "leader": "bold cyan", "paused": "yellow", "candidate": "yellow", "crashed": "red",
