@@ -20,6 +20,8 @@ from protocol.statements import majority_of
 
 _HEDGE_MIN_S: Final = 0.002
 _HEDGE_MAX_S: Final = 0.5
+_QUICKEST_FACTOR: Final = 4
+"""A holder that once was slow is not waited for when another is known to be quick."""
 
 _ABSENT_PATIENCE_S: Final = 0.05
 """How long a majority of absent answers waits for somebody who knows better: a new holder may still get its copy."""
@@ -155,16 +157,25 @@ class Inquiry:
         if not unasked:
             return math.inf
         now = asyncio.get_running_loop().time()
-        usual_s = _HEDGE_MIN_S
         for peer_id in self._around.holders.in_order_of_asking(unasked)[:count]:
             self._asked[peer_id] = steady_s()
-            usual_s = max(usual_s, self._around.requester.usual_round_trip_s(peer_id))
             request = self._tasks.start(self._ask(peer_id))
             if request is None:
                 self._failed[peer_id] = None
             else:
                 self._requests.append(request)
-        return now + min(usual_s, _HEDGE_MAX_S)
+        return now + self._hedge_after_s(holders)
+
+    def _hedge_after_s(self, holders: tuple[PeerId, ...]) -> float:
+        """Return the usual round trip of those asked, or a little more than that of the quickest holder, if less."""
+        usual_s = {
+            peer_id: self._around.requester.usual_round_trip_s(peer_id)
+            for peer_id in holders
+            if peer_id != self._around.local
+        }
+        slowest_asked_s = max((usual_s[peer_id] for peer_id in usual_s if peer_id in self._asked), default=0.0)
+        quickest_s = min(usual_s.values(), default=0.0)
+        return min(_HEDGE_MAX_S, max(_HEDGE_MIN_S, min(slowest_asked_s, _QUICKEST_FACTOR * quickest_s)))
 
     async def _ask(self, peer_id: PeerId) -> None:
         """Ask one holder until it answers, is no member any more, or the time is up."""

@@ -34,7 +34,11 @@ _COMING_S: Final = 0.5
 """Pause before a version is offered again that another holder has promised to send."""
 
 _BATCH_SIZE_MAX_BYTES: Final = 256 * 1024
-_RECORD_OVERHEAD_BYTES: Final = 200
+_BATCHES_AT_ONCE: Final = 8
+_BY_DATAGRAM_MAX_BYTES: Final = 48 * 1024
+_DATAGRAM_BUDGET_BYTES: Final = limits.MESSAGE_SIZE_MAX_BYTES - 30
+_RECORD_OVERHEAD_BYTES: Final = 125
+"""What a record has beside its key and value: writer, signature, stamp, expiry."""
 
 
 class OfferAnswer(IntEnum):
@@ -143,21 +147,19 @@ class Outbox:
         await self._send(receiver, wanted, left)
 
     async def _send(self, receiver: PeerId, places: Sequence[Digest], left: dict[Digest, None]) -> None:
-        batch: list[StoredRecord] = []
-        size = 0
+        due: list[StoredRecord] = []
         for place in places:
             record = self._shelf.read(place)
             if record is None or record.is_expired(self._around.time.now_ms()):
                 del left[place]
-                continue
-            record_size = len(record.value) + _RECORD_OVERHEAD_BYTES
-            if batch and (size + record_size > _BATCH_SIZE_MAX_BYTES or len(batch) >= limits.STORE_RECORDS_MAX):
-                await self._send_batch(receiver, batch, left)
-                batch, size = [], 0
-            batch.append(StoredRecord(place, record))
-            size += record_size
-        if batch:
-            await self._send_batch(receiver, batch, left)
+            else:
+                due.append(StoredRecord(place, record))
+        batches = _batches(due)
+        for start in range(0, len(batches), _BATCHES_AT_ONCE):
+            sending = (self._send_batch(receiver, batch, left) for batch in batches[start : start + _BATCHES_AT_ONCE])
+            for result in await asyncio.gather(*sending, return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result
 
     async def _send_batch(
         self, receiver: PeerId, batch: Sequence[StoredRecord], left: dict[Digest, None]
@@ -175,6 +177,26 @@ class Outbox:
     def _confirmed(self, receiver: PeerId, place: Digest, stamp: int) -> None:
         for listener in self.on_confirmed:
             listener(receiver, place, stamp)
+
+
+def _batches(records: Sequence[StoredRecord]) -> list[list[StoredRecord]]:
+    """Split records for their way: a few small ones into datagrams, since a new TLS connection costs more CPU."""
+    total = sum(_size_of(stored) for stored in records)
+    size_max = _DATAGRAM_BUDGET_BYTES if total <= _BY_DATAGRAM_MAX_BYTES else _BATCH_SIZE_MAX_BYTES
+    batches: list[list[StoredRecord]] = []
+    size = 0
+    for stored in records:
+        record_size = _size_of(stored)
+        if not batches or size + record_size > size_max or len(batches[-1]) >= limits.STORE_RECORDS_MAX:
+            batches.append([])
+            size = 0
+        batches[-1].append(stored)
+        size += record_size
+    return batches
+
+
+def _size_of(stored: StoredRecord) -> int:
+    return len(stored.record.value) + len(stored.record.key.encode()) + _RECORD_OVERHEAD_BYTES
 
 
 def transfer_timeout_s(timeout_s: float, size_bytes: int) -> float:
