@@ -167,8 +167,10 @@ class Roles:
 
     def excuse(self, now: float, late_by: float) -> None:
         """Do not hold the silence of others against them while this process itself did not run."""
-        self._allegiance.excuse(late_by)
-        if late_by >= self._station.config.lease_s:
+        if late_by < self._station.config.lease_s:
+            self._allegiance.excuse(late_by)
+        else:
+            self._allegiance.heard(now)  # what it said meanwhile still waits in the socket
             self.candidacy.abandon()
         if not self.leads:
             self.plan(now, pause_s=self._station.config.heartbeat_interval_s)

@@ -209,6 +209,8 @@ class Town:
 
     def run(self, duration_s: float, *, until: Callable[[], bool] | None = None) -> bool:
         """Let time pass; return whether ``until`` came true (and stop there)."""
+        if until is not None and until():
+            return True
         end = self.now + duration_s
         while self._events and self._events[0][0] <= end:
             time, _, action = heapq.heappop(self._events)
@@ -253,6 +255,11 @@ class Town:
             for at, event in self.people[number].reports
             if isinstance(event, LeaderChanged)
         ]
+
+    def ballots_followed_by(self, number: int) -> list[Ballot]:
+        """Return the ballots of all leaders that a peer followed."""
+        events = [event for _, event in self.people[number].reports if isinstance(event, LeaderChanged)]
+        return [event.certificate.ballot for event in events if event.certificate is not None]
 
     # How it runs
 
