@@ -84,7 +84,6 @@ class Election:
             promise: What this peer's vote file holds; None on a fresh peer.
             may_vote: False when a promise was made and is lost.
         """
-        self._config = config
         self._station = Station(
             identity=identity,
             network_id=network_id,
@@ -173,7 +172,7 @@ class Election:
             case Heartbeat():
                 self._heartbeat(message, sender, now, effects)
             case HeartbeatAck():
-                self._heartbeat_acknowledged(message, sender, now, effects)
+                self._acknowledged(message, sender, now, effects)
             case PreVoteRequest():
                 self._opinion_asked(message, sender, now, effects)
             case PreVoteReply():
@@ -227,7 +226,7 @@ class Election:
         """Do what is due. ``late_by`` tells how long this process did not run, in seconds."""
         effects: list[MachineEffect] = []
         self._roles.judge_lease(now, effects)
-        if late_by >= self._config.heartbeat_interval_s:
+        if late_by >= self._station.config.heartbeat_interval_s:
             self._roles.excuse(now, late_by)
         if self._voter.next_deadline() <= now:
             self._answer_early(now, effects)
@@ -262,9 +261,7 @@ class Election:
             self._show_certificate(sender, now, effects)
         effects.append(Tell(sender, HeartbeatAck(ballot=message.ballot, sequence=message.sequence, highest=highest)))
 
-    def _heartbeat_acknowledged(
-        self, message: HeartbeatAck, sender: PeerId, now: float, effects: list[MachineEffect]
-    ) -> None:
+    def _acknowledged(self, message: HeartbeatAck, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
         leadership = self._roles.leadership
         if leadership is None or message.ballot != leadership.certificate.ballot:
             return
@@ -375,8 +372,6 @@ class Election:
         if self._proofs.may_ask(now):
             protest = HeartbeatAck(ballot=ballot, sequence=_PROTEST_SEQUENCE, highest=self._promises.top)
             effects.append(Tell(ballot.peer_id, protest))
-
-    # What others should know
 
     def _watch(self, ballot: Ballot, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
         """Raise an alarm about a term that no honest network reaches; the caller refuses it anyway."""
