@@ -49,7 +49,7 @@ class Shelf:
 
         self._holders = holders
         self._local = local
-        self._commits: dict[asyncio.Task[Sequence[Record]], None] = {}
+        self._commits: dict[asyncio.Task[Sequence[Record]], Sequence[StoredRecord]] = {}
         self._stamps: dict[Digest, int] = {}
         self._sums: dict[PeerId, list[int]] = {}
         self._summed = Placement(())
@@ -83,8 +83,11 @@ class Shelf:
         Raises:
             StoreError: Nothing of this call is stored.
         """
+        for task, waiting in self._commits.items():
+            if waiting == records:  # Sent again while the first is on its way to the disk.
+                return await asyncio.shield(task)
         task = asyncio.get_running_loop().create_task(self._commit(records))
-        self._commits[task] = None
+        self._commits[task] = records
         task.add_done_callback(self._commit_ended)
         return await asyncio.shield(task)
 

@@ -7,6 +7,7 @@ still asked for a while in the background.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Literal
 
 from node.clock import steady_s
@@ -26,6 +27,9 @@ PATIENCE_S: Final = 0.1
 
 _REQUEST_TIMEOUT_S: Final = 1.5
 """One request, with the exchange's own repetitions; after a cut heals, the next one comes at least so soon."""
+
+_QUIET_AFTER_S: Final = 0.5
+"""How long a write that was acknowledged keeps its place for holders that have not answered."""
 
 _AFTERWARDS_S: Final = 15.0
 """How long a holder that did not answer is still asked; by then a verdict has made others repair it."""
@@ -69,6 +73,7 @@ class Storing:
         self._failed: dict[PeerId, None] = {}
         self._waiter: asyncio.Future[None] | None = None
         self._is_superseded = False
+        self._on_quiet: Callable[[], None] | None = None
         self.refused: dict[PeerId, RefusalReason] = {}
         self.newer: Head | None = None
         """The newest version that some holder has instead."""
@@ -101,6 +106,26 @@ class Storing:
             wake_at = min(self._deadline, patience_ends) if now < patience_ends else self._deadline
             await self._changed(wake_at)
             self._ask_all()
+
+    def call_when_quiet(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once no holder is waited for any more, soon in any case: slow ones slow writers down."""
+        self._on_quiet = callback
+        if not self._call_if_quiet():
+            asyncio.get_running_loop().call_later(_QUIET_AFTER_S, self._call_now)
+
+    def _call_if_quiet(self) -> bool:
+        is_quiet = all(
+            peer_id in self._synced or peer_id in self.refused or peer_id in self._failed for peer_id in self._asked
+        )
+        if is_quiet or self._is_superseded:
+            self._call_now()
+            return True
+        return False
+
+    def _call_now(self) -> None:
+        callback, self._on_quiet = self._on_quiet, None
+        if callback is not None:
+            callback()
 
     def _verdict(self, now: float) -> Verdict | None:
         if self.newer is not None:
@@ -197,5 +222,7 @@ class Storing:
             self._waiter = None
 
     def _wake(self) -> None:
+        if self._on_quiet is not None:
+            self._call_if_quiet()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

@@ -19,10 +19,6 @@ class OwnedTasks:
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._closed = False
 
-    def __len__(self) -> int:
-        """Tasks that run now."""
-        return len(self._tasks)
-
     @property
     def is_full(self) -> bool:
         """Whether ``start`` would refuse."""

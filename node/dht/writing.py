@@ -21,8 +21,9 @@ from protocol.ids import Digest
 from protocol.records import UNSIGNED_WRITER, Head, Record, next_stamp
 from protocol.statements import signed
 
-WRITES_AT_ONCE: Final = 64
-"""Writes at work; further ones wait their turn within their time."""
+WRITES_AT_ONCE: Final = 32
+"""Writes at work; further ones wait their turn within their time. With k requests each, more of them only make the
+holders of one machine slower than the exchange's patience, which then sends everything twice."""
 
 TOMBSTONE_KEPT_MS: Final = 86_400_000
 """How long a tombstone is kept: as long as a dead member is remembered. A holder that was away longer asks first."""
@@ -110,14 +111,19 @@ class Writer:
     ) -> WriteReceipt:
         deadline = asyncio.get_running_loop().time() + timeout_s
         await take_turn(self._slots, deadline)
+        storings: list[Storing] = []
         try:
-            return await self._write_at_once(draft, place, if_version=if_version, deadline=deadline)
+            return await self._write_at_once(draft, place, storings, if_version=if_version, deadline=deadline)
         finally:
-            self._slots.release()
+            if storings:
+                storings[-1].call_when_quiet(self._slots.release)
+            else:
+                self._slots.release()
 
     async def _write_at_once(
-        self, draft: Record, place: Digest, *, if_version: str | None, deadline: float
+        self, draft: Record, place: Digest, storings: list[Storing], *, if_version: str | None, deadline: float
     ) -> WriteReceipt:
+        """Write until a version is acknowledged; each try is added to ``storings``."""
         existed = False
         above = self._shelf.stamp_of(place) or 0
         if if_version is not None:
@@ -129,6 +135,7 @@ class Writer:
             storing = Storing(
                 self._around, self._keeper, self._tasks, StoredRecord(place, record), deadline=deadline
             )
+            storings.append(storing)
             self._keep_own_copy(place, record, storing)
             verdict = await storing.run()
             existed = existed or storing.existed

@@ -31,6 +31,24 @@ async def test_majority_is_enough_after_a_tenth_of_a_second() -> None:
 
 
 @in_virtual_time
+async def test_slow_holders_slow_the_next_writes_down() -> None:
+    """An acknowledged write keeps its place until all holders answered, half a second at most (defect 9)."""
+    async with Cluster(12, k=5) as cluster:
+        writer = cluster.stranger_to("color")
+        free = writer.dht._writer._slots._value
+        cluster.paused.add(cluster.holders("color")[0].peer_id)
+        await put(writer, "color", b"red")
+        assert writer.dht._writer._slots._value == free - 1
+
+        cluster.paused.clear()
+        await until(lambda: writer.dht._writer._slots._value == free, within_s=0.3)
+        cluster.paused.add(cluster.holders("color")[0].peer_id)
+        await put(writer, "color", b"blue")
+        await until(lambda: writer.dht._writer._slots._value == free, within_s=0.51)
+        cluster.paused.clear()
+
+
+@in_virtual_time
 async def test_write_without_a_majority_fails_at_its_deadline() -> None:
     """Too few holders: the error says that the write may or may not survive."""
     async with Cluster(5, k=5) as cluster:
