@@ -117,13 +117,15 @@ class Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send the answer, within a deadline: a client that does not read keeps neither its buffer nor its place."""
+        overrun = self._loop.call_later(self._limits.response_timeout_s, self._abort)
         try:
-            async with asyncio.timeout(self._limits.response_timeout_s):
-                return await super().finish_response(request, resp, start_time)
-        except TimeoutError:
-            if self.transport is not None:
-                self.transport.abort()
-            return resp, True
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            overrun.cancel()
+
+    def _abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
 
 
 class ConnectionServer(web.Server):
