@@ -17,8 +17,8 @@ from node.dht.tasks import OwnedTasks, repeated
 from node.dht.writing import TOMBSTONE_KEPT_MS
 from node.ports import PeerUnreachable, StoredRecord
 from protocol import limits
+from protocol.dht_messages import Holding, Offer, Offered
 from protocol.ids import Digest, PeerId
-from protocol.messages import Holding, Offer, Offered
 from protocol.records import stamp_of
 from protocol.statements import majority_of
 

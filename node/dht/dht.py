@@ -33,23 +33,11 @@ from node.errors import OperationError
 from node.ports import Members, NetworkTime, RecordStore, Requester
 from node.service import ReadResult, WatchedChange
 from node.shapes import Explain, KeyListing, WriteReceipt
+from protocol.dht_messages import ChangeNoted, Compare, Fetch, FindNode, ListKeys, Offer, PullChanges, PushChange, Store
 from protocol.errors import StoreError
 from protocol.identity import Identity, Verifier
 from protocol.ids import Digest, PeerId
-from protocol.messages import (
-    ChangeNoted,
-    Compare,
-    Fetch,
-    FindNode,
-    ListKeys,
-    Offer,
-    PullChanges,
-    PushChange,
-    Refusal,
-    Reply,
-    Request,
-    Store,
-)
+from protocol.messages import Refusal, Reply, Request
 from protocol.network import NetworkIdentity
 from protocol.records import UNSIGNED_WRITER, Record
 from protocol.statements import Descriptor
@@ -88,7 +76,6 @@ class Dht:
         """Join the parts; nothing runs yet.
 
         Args:
-            k: Holders of each record.
             introduce: Told of an authentic member that a lookup found and the membership does not know.
             send_stock: Sends a datagram of the stock Kademlia wire; given in open networks.
         """

@@ -10,8 +10,9 @@ from node.dht.surroundings import Surroundings
 from node.dht.tasks import OwnedTasks
 from node.ports import PeerUnreachable
 from protocol import limits
+from protocol.dht_messages import ChangeNoted, ChangesPulled, PullChanges, PushChange
 from protocol.ids import Digest, PeerId
-from protocol.messages import ChangeNoted, ChangesPulled, PullChanges, PushChange, Refusal, Reply
+from protocol.messages import Refusal, Reply
 from protocol.records import Record
 
 _FOLLOWERS_MAX: Final = 4096

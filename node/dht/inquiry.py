@@ -13,8 +13,9 @@ from node.dht.surroundings import Surroundings
 from node.dht.tasks import OwnedTasks
 from node.ports import PeerUnreachable
 from node.shapes import Asked
+from protocol.dht_messages import Fetch, Fetched
 from protocol.ids import Digest, PeerId
-from protocol.messages import Fetch, Fetched, Refusal
+from protocol.messages import Refusal
 from protocol.records import Record, newest
 from protocol.statements import majority_of
 

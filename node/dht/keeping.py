@@ -11,9 +11,9 @@ from node.dht.shelf import Shelf
 from node.dht.surroundings import Surroundings, may_write
 from node.ports import StoredRecord
 from protocol import limits
+from protocol.dht_messages import RecordOutcome, RefusalReason
 from protocol.errors import DiskFull, StoreError
 from protocol.ids import Digest, PeerId
-from protocol.messages import RecordOutcome, RefusalReason
 from protocol.records import UNSIGNED_WRITER, Record, stamp_is_credible
 
 EXPIRED_KEPT_MS: Final = 60_000

@@ -10,9 +10,9 @@ from node.errors import OperationError
 from node.ports import PeerUnreachable
 from node.shapes import KeyEntry, KeyListing, text_of_time
 from protocol import limits
+from protocol.dht_messages import KeysListed, ListKeys
 from protocol.errors import StoreError
 from protocol.ids import PeerId
-from protocol.messages import KeysListed, ListKeys
 from protocol.records import Head
 
 LISTINGS_AT_ONCE: Final = 4

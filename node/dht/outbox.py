@@ -15,9 +15,9 @@ from node.dht.surroundings import Surroundings
 from node.dht.tasks import OwnedTasks
 from node.ports import PeerUnreachable, StoredRecord
 from protocol import limits
+from protocol.dht_messages import Holding, Offer, Offered, Store, Stored
 from protocol.errors import StoreError
 from protocol.ids import Digest, PeerId
-from protocol.messages import Holding, Offer, Offered, Store, Stored
 
 RECEIVERS_AT_ONCE: Final = 4
 REQUEST_TIMEOUT_S: Final = 2.0

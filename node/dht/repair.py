@@ -16,8 +16,8 @@ from node.dht.shelf import BUCKETS, Shelf
 from node.dht.surroundings import Surroundings
 from node.dht.tasks import OwnedTasks, repeated
 from node.ports import PeerUnreachable, StoredRecord
+from protocol.dht_messages import Compare, Compared
 from protocol.ids import Digest, PeerId
-from protocol.messages import Compare, Compared
 from protocol.placement import Placement
 from protocol.records import Record, stamp_of
 

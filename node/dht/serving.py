@@ -11,19 +11,9 @@ from node.dht.shelf import Shelf
 from node.dht.surroundings import Surroundings
 from node.ports import StoredRecord
 from protocol import limits
+from protocol.dht_messages import Fetch, Fetched, KeysListed, ListKeys, Offer, Offered, Store, Stored
 from protocol.ids import Digest, PeerId
-from protocol.messages import (
-    Fetch,
-    Fetched,
-    KeysListed,
-    ListKeys,
-    Offer,
-    Offered,
-    Refusal,
-    Reply,
-    Store,
-    Stored,
-)
+from protocol.messages import Refusal, Reply
 from protocol.records import Head, Record
 
 _PROMISED_S: Final = 1.0

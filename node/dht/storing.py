@@ -17,8 +17,9 @@ from node.dht.surroundings import Surroundings
 from node.dht.tasks import OwnedTasks
 from node.ports import PeerUnreachable, StoredRecord
 from node.shapes import Asked
+from protocol.dht_messages import RefusalReason, Store, Stored
 from protocol.ids import PeerId
-from protocol.messages import Refusal, RefusalReason, Reply, Store, Stored
+from protocol.messages import Refusal, Reply
 from protocol.records import Head
 from protocol.statements import majority_of
 

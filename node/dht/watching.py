@@ -19,9 +19,9 @@ from node.errors import OperationError
 from node.ports import PeerUnreachable
 from node.service import WatchedChange
 from protocol import limits
+from protocol.dht_messages import ChangesPulled, PullChanges
 from protocol.errors import StoreError
 from protocol.ids import Digest, PeerId
-from protocol.messages import ChangesPulled, PullChanges
 from protocol.records import Record, stamp_of
 
 WATCHES_MAX: Final = limits.WATCHES_PER_PEER_MAX

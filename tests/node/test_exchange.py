@@ -16,22 +16,12 @@ from node.exchange import Exchange
 from node.peer_client import PeerClient
 from node.ports import PeerUnreachable
 from protocol import codec, limits
+from protocol.dht_messages import Fetch, Fetched, Store
 from protocol.effects import Received
 from protocol.errors import RemoteProtocolError
 from protocol.identity import Identity
 from protocol.ids import PeerId, ShortId, short_id_of
-from protocol.messages import (
-    Accepted,
-    Fetch,
-    Fetched,
-    HandoverWish,
-    Message,
-    Refusal,
-    Reply,
-    ReplyTooLarge,
-    Request,
-    Store,
-)
+from protocol.messages import Accepted, HandoverWish, Message, Refusal, Reply, ReplyTooLarge, Request
 from protocol.records import Record
 from protocol.statements import Address, Descriptor
 from tests.loops import on_every_loop

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import codec, limits
+from protocol.dht_messages import Store
 from protocol.identity import CachingVerifier
-from protocol.messages import Store
 from protocol.records import (
     REPLICA_AHEAD_MAX_MS,
     STAMP_AHEAD_MAX_MS,

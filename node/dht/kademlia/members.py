@@ -15,9 +15,9 @@ from node.dht.kademlia.lookup import Lookup
 from node.dht.kademlia.protocol import CallResult, PairProtocol
 from node.ports import Members, PeerUnreachable, Requester
 from protocol import codec, limits
+from protocol.dht_messages import FindNode, FoundNodes
 from protocol.identity import Verifier
 from protocol.ids import Digest, NetworkId, PeerId, kademlia_id_of
-from protocol.messages import FindNode, FoundNodes
 from protocol.statements import Descriptor
 
 _CALL_TIMEOUT_S: Final = 1.0

@@ -7,7 +7,7 @@ import pytest
 from node.dht.writing import TOMBSTONE_KEPT_MS
 from node.errors import OperationError
 from node.ports import StoredRecord
-from protocol.messages import Compare
+from protocol.dht_messages import Compare
 from protocol.records import stamp_of
 from tests.node.dht.cluster import Cluster, FakePeer, delete, get, put
 from tests.node.dht.test_reading import old_version

@@ -9,21 +9,9 @@ from hypothesis import strategies as st
 
 from node.dht.surroundings import may_write
 from protocol import limits
+from protocol.dht_messages import Fetch, Fetched, Holding, Offer, Offered, RecordOutcome, Store, Stored
 from protocol.errors import StoreError
-from protocol.messages import (
-    Fetch,
-    Fetched,
-    HandoverWish,
-    Holding,
-    Offer,
-    Offered,
-    RecordOutcome,
-    Refusal,
-    Reply,
-    Request,
-    Store,
-    Stored,
-)
+from protocol.messages import HandoverWish, Refusal, Reply, Request
 from protocol.records import UNSIGNED_WRITER, Record, owner_of, stamp_of
 from protocol.statements import signed
 from tests.node.dht.cluster import Cluster, FakePeer, get, put

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from node.errors import OperationError
-from protocol.messages import KeysListed, ListKeys, Request
+from protocol.dht_messages import KeysListed, ListKeys
+from protocol.messages import Request
 from protocol.records import Record, stamp_of
 from tests.node.dht.cluster import Cluster, delete, put
 from tests.node.dht.virtual_time import in_virtual_time

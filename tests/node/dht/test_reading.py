@@ -7,7 +7,8 @@ import pytest
 
 from node.errors import OperationError
 from node.ports import StoredRecord
-from protocol.messages import Fetch, Fetched, Request
+from protocol.dht_messages import Fetch, Fetched
+from protocol.messages import Request
 from protocol.records import Record, stamp_of
 from protocol.statements import signed
 from tests.node.dht.cluster import Cluster, FakePeer, delete, get, put

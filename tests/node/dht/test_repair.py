@@ -6,7 +6,8 @@ import pytest
 
 from node.errors import OperationError
 from node.ports import StoredRecord
-from protocol.messages import Offer, Request, Store, Stored
+from protocol.dht_messages import Offer, Store, Stored
+from protocol.messages import Request
 from tests.node.dht.cluster import Cluster, get, put
 from tests.node.dht.test_reading import old_version
 from tests.node.dht.virtual_time import in_virtual_time, until

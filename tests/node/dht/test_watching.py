@@ -9,7 +9,8 @@ import pytest
 from node.errors import OperationError
 from node.service import WatchedChange
 from protocol import limits
-from protocol.messages import ChangeNoted, PullChanges, PushChange, Refusal, Request
+from protocol.dht_messages import ChangeNoted, PullChanges, PushChange
+from protocol.messages import Refusal, Request
 from tests.node.dht.cluster import Cluster, FakePeer, delete, get, put
 from tests.node.dht.virtual_time import in_virtual_time, until
 

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from node.errors import OperationError
+from protocol.dht_messages import RecordOutcome, Store, Stored
 from protocol.errors import DiskFull
-from protocol.messages import RecordOutcome, Request, Store, Stored
+from protocol.messages import Request
 from protocol.records import Record, stamp_of
 from protocol.statements import signed
 from tests.node.dht.cluster import START_MS, Cluster, FakePeer, delete, get, put

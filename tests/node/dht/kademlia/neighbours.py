@@ -12,9 +12,10 @@ from kademlia.network import Server
 from node.dht.kademlia.members import KademliaNode
 from node.dht.kademlia.stock_wire import StockWire
 from node.ports import PeerUnreachable
+from protocol.dht_messages import FindNode
 from protocol.identity import CachingVerifier
 from protocol.ids import Digest, PeerId
-from protocol.messages import FindNode, Reply, Request
+from protocol.messages import Reply, Request
 from protocol.records import UNSIGNED_WRITER, Record
 from protocol.statements import Descriptor
 from tests.protocol import samples

@@ -7,8 +7,8 @@ import msgspec
 
 from node.dht.kademlia.contacts import MemberContact
 from protocol import codec, limits
+from protocol.dht_messages import FindNode, FoundNodes
 from protocol.ids import Digest, PeerId, distance, kademlia_id_of
-from protocol.messages import FindNode, FoundNodes
 from protocol.statements import Descriptor
 from tests.node.dht.kademlia.neighbours import SealedNetwork
 from tests.protocol import samples
