@@ -25,7 +25,6 @@ from protocol.effects import (
     Electorate,
     HandoverAsked,
     Input,
-    KeepLinks,
     LeaderChanged,
     LeaveAsked,
     LinkLost,
@@ -48,6 +47,7 @@ from protocol.identity import Identity, Verifier
 from protocol.ids import PeerId, ShortId, short_id_of
 from protocol.joining import Joining
 from protocol.limits import MEMBERS_MAX
+from protocol.link_plan import LinkPlan
 from protocol.members import Membership
 from protocol.messages import (
     Ack,
@@ -75,7 +75,9 @@ from protocol.messages import (
 )
 from protocol.network import NetworkIdentity
 from protocol.network_time import NetworkClock
+from protocol.readiness import Readiness
 from protocol.statements import Address, Descriptor
+from protocol.throttle import Throttle
 
 _MEMBERSHIP_MESSAGES: Final = (Ping, Ack, PingRequest, IndirectAck, Gossip, Sync)
 _ELECTION_MESSAGES: Final = (
@@ -89,15 +91,6 @@ _ELECTION_MESSAGES: Final = (
     CertificateRequest,
     Handover,
 )
-
-_LINKED_SUCCESSORS: Final = 2
-_LINKS_PAUSE_S: Final = 0.1
-"""Links are rearranged at most this often: a mass join changes successors all the time."""
-
-_FIRST_ELECTION_QUIET_S: Final = 0.15
-_FIRST_ELECTION_PATIENCE_S: Final = 1.0
-"""A newcomer stands or votes once its table was quiet so long, or at the latest so long after it met somebody:
-peers that start together elect once, not once for each that arrives."""
 
 _STRANGERS_PER_S: Final = 200
 """Introductions asked of senders that are not in the table; the rest is dropped (they will send again)."""
@@ -162,23 +155,21 @@ class Core:
         )
         self._verifier = start.verifier
         self._joining = Joining(start.config, start.random)
-        self._grace_ends: float = start.now + start.config.ready_timeout_s
-        self._in_grace = True
-        self._met_at: float | None = None
+        self._readiness = Readiness(now=start.now, ready_timeout_s=start.config.ready_timeout_s)
+        self._links = LinkPlan()
         self._electorate: Electorate | None = None
-        self._table_changed_at = start.now
-        self._links: tuple[Descriptor, ...] = ()
-        self._links_due: float = float("inf")
         self._promised: float = float("inf")
-        self._strangers_answered = 0
-        self._strangers_since = start.now
-        self.is_ready = False
-        """Whether another peer was met, or the time to wait for one passed."""
+        self._strangers = Throttle(_STRANGERS_PER_S)
 
     @property
     def descriptor(self) -> Descriptor:
         """The local peer's current own descriptor."""
         return self.membership.descriptor
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether another peer was met, or the time to wait for one passed."""
+        return self._readiness.is_ready
 
     def handle(self, event: Input, now: float) -> list[Effect]:
         """Take one input; return what to do, in order."""
@@ -209,16 +200,13 @@ class Core:
 
     def next_deadline(self) -> float:
         """Return when to call ``handle(Woken(), now)`` at the latest, in the time of ``now``."""
-        deadlines = [
+        self._promised = min(
             self.membership.next_deadline(),
             self.election.next_deadline(),
             self._joining.next_deadline(),
-            self._links_due,
-            self._electorate_due(),
-        ]
-        if self._in_grace:
-            deadlines.append(self._grace_ends)
-        self._promised = min(deadlines)
+            self._readiness.next_deadline(),
+            self._links.next_deadline(),
+        )
         return self._promised
 
     def network_time_ms(self, now: float) -> int:
@@ -236,9 +224,9 @@ class Core:
     def _wake(self, late_by: float, now: float, effects: list[Effect]) -> None:
         self._take(self.election.wake(now=now, late_by=late_by), now, effects)
         self._take(self.membership.wake(now=now, late_by=late_by), now, effects)
-        if self._in_grace and now >= self._grace_ends:
-            self._in_grace = False
-            self._become_ready(now, effects)
+        if self._readiness.grace_over(now):
+            if self._readiness.wait_no_longer():
+                effects.append(Report(BecameReady()))
             self._take(self.membership.end_grace(now=now), now, effects)
         self._ask_contacts(now, effects)
 
@@ -259,7 +247,7 @@ class Core:
             self._welcome(message, event, now, effects)
             return
         if isinstance(message, WhoAreYou):
-            if self._may_answer_stranger(now):
+            if self._strangers.allows(now):
                 self._take([self._joining.ask(event.source, own=self.descriptor, now=now)], now, effects)
             return
         if isinstance(message, JoinReply):
@@ -278,7 +266,7 @@ class Core:
         member = self.membership.table.by_short_id(event.sender)
         if member is not None and member.descriptor.boot == event.sender_boot:
             return member.peer_id
-        if (member is None or event.sender_boot > member.descriptor.boot) and self._may_answer_stranger(now):
+        if (member is None or event.sender_boot > member.descriptor.boot) and self._strangers.allows(now):
             self._tell_address(event.source, WhoAreYou(), event.sender, effects)
         return None
 
@@ -341,7 +329,7 @@ class Core:
             return
         if not contact.is_authentic(self._verifier, self.network.network_id):
             return
-        if self._met_at is None:
+        if not self._readiness.has_met:
             self.clock.told(reply.network_time_ms, now=now)
         self._take(self.membership.learn(contact, now=now), now, effects)
         self.membership.sync_with(contact.peer_id, members=reply.members, now=now)
@@ -350,14 +338,7 @@ class Core:
             self._claimed(reply.claim, contact.peer_id, now, effects)
 
     def _met(self, now: float, effects: list[Effect]) -> None:
-        if self._met_at is None:
-            self._met_at = now
-            self._table_changed_at = now
-            self._become_ready(now, effects)
-
-    def _become_ready(self, now: float, effects: list[Effect]) -> None:
-        if not self.is_ready:
-            self.is_ready = True
+        if self._readiness.met(now):
             effects.append(Report(BecameReady()))
 
     # What one machine's outcome means for the others
@@ -378,11 +359,11 @@ class Core:
                 case Report(event):
                     effects.append(effect)
                     if isinstance(event, MemberChanged):
-                        self._table_changed_at = now
+                        self._readiness.table_changed(now)
                         if event.state in ("failed", "left"):
                             self.clock.forget(event.descriptor.peer_id)
                     elif isinstance(event, LeaderChanged):
-                        self._links_due = min(self._links_due, now + _LINKS_PAUSE_S)
+                        self._links.rearrange_soon(now)
                 case Persist() | TryConnection():
                     effects.append(effect)
 
@@ -391,49 +372,27 @@ class Core:
         claim = self.election.claim
         if claim is not self.membership.claim:
             self.membership.claim = claim
-        if now >= self._links_due:
-            self._links_due = float("inf")
-            self._rearrange_links(effects)
+        links = self._links.arranged(
+            own=self.descriptor.peer_id,
+            living=self.membership.electorate.living,
+            leader=self.election.leader,
+            describe=self._describe,
+            now=now,
+        )
+        if links is not None:
+            effects.append(links)
+
+    def _describe(self, peer_id: PeerId) -> Descriptor | None:
+        member = self.membership.table.find(peer_id)
+        return member.descriptor if member is not None else None
 
     def _update_electorate(self, now: float, effects: list[Effect]) -> None:
         seen = self.membership.electorate
-        electorate = Electorate(seen.living, seen.suspects, ready=self._may_elect(now))
+        electorate = Electorate(seen.living, seen.suspects, ready=self._readiness.may_elect(now))
         if electorate != self._electorate:
             self._electorate = electorate
-            self._links_due = min(self._links_due, now + _LINKS_PAUSE_S)
+            self._links.rearrange_soon(now)
             self._take(self.election.electorate_changed(electorate, now=now), now, effects)
-
-    def _may_elect(self, now: float) -> bool:
-        if self._electorate is not None and self._electorate.ready:
-            return True
-        return self.is_ready and now >= self._election_opens()
-
-    def _election_opens(self) -> float:
-        """When a newcomer may take part: at the end of its grace, or once its table has been quiet."""
-        if not self._in_grace or self._met_at is None:
-            return self._grace_ends
-        quiet = self._table_changed_at + _FIRST_ELECTION_QUIET_S
-        return min(quiet, self._met_at + _FIRST_ELECTION_PATIENCE_S, self._grace_ends)
-
-    def _electorate_due(self) -> float:
-        if self._electorate is not None and self._electorate.ready:
-            return float("inf")
-        return self._election_opens()
-
-    def _rearrange_links(self, effects: list[Effect]) -> None:
-        """Hold a link to the leader and to the next two peers in the ring of ids (DESIGN section 6)."""
-        own = self.descriptor.peer_id
-        living = self.membership.electorate.living
-        position = living.index(own)
-        ring = living[position + 1 :] + living[:position]
-        wanted = list(ring[:_LINKED_SUCCESSORS])
-        leader = self.election.leader
-        if leader is not None and leader != own and leader in ring and leader not in wanted:
-            wanted.append(leader)
-        links = tuple(member.descriptor for member in map(self.membership.table.find, wanted) if member is not None)
-        if links != self._links:
-            self._links = links
-            effects.append(KeepLinks(links))
 
     # Sending
 
@@ -443,12 +402,3 @@ class Core:
 
     def _tell_address(self, address: Address, message: Message, receiver: ShortId, effects: list[Effect]) -> None:
         effects.append(Send(message, address, receiver))
-
-    def _may_answer_stranger(self, now: float) -> bool:
-        if now - self._strangers_since >= 1.0:
-            self._strangers_since = now
-            self._strangers_answered = 0
-        self._strangers_answered += 1
-        return self._strangers_answered <= _STRANGERS_PER_S
-
-

@@ -30,7 +30,6 @@ from protocol.election.handing_over import choose_successor
 from protocol.election.proofs import Proofs, Worth
 from protocol.election.roles import Roles
 from protocol.election.station import Station
-from protocol.election.throttle import Throttle
 from protocol.election.voting import Opinion, Voter
 from protocol.identity import Identity, Verifier
 from protocol.ids import NetworkId, PeerId
@@ -48,6 +47,7 @@ from protocol.messages import (
     VoteRequest,
 )
 from protocol.statements import Ballot, Certificate, council_hash
+from protocol.throttle import Throttle
 
 _ALARMS_PER_S: Final = 1
 

@@ -11,10 +11,10 @@ from typing import Final
 from protocol.election.allegiance import Allegiance
 from protocol.election.council import holds_in
 from protocol.election.station import Station
-from protocol.election.throttle import Throttle
 from protocol.ids import PeerId
 from protocol.messages import Announce
 from protocol.statements import Certificate
+from protocol.throttle import Throttle
 
 _PENDING_MAX: Final = 4
 """Certificates kept for a view that they may soon hold in; an insider could mint any number."""
