@@ -50,27 +50,16 @@ from protocol.limits import MEMBERS_MAX
 from protocol.link_plan import LinkPlan
 from protocol.members import Membership
 from protocol.messages import (
+    ELECTION_MESSAGES,
+    MEMBERSHIP_MESSAGES,
     Ack,
-    Announce,
     BootNotice,
-    CertificateRequest,
-    Gossip,
-    Handover,
-    Heartbeat,
-    HeartbeatAck,
-    IndirectAck,
     JoinForward,
     JoinReply,
     JoinRequest,
     LeaderClaim,
     Message,
     Ping,
-    PingRequest,
-    PreVoteReply,
-    PreVoteRequest,
-    Sync,
-    VoteReply,
-    VoteRequest,
     WhoAreYou,
 )
 from protocol.network import NetworkIdentity
@@ -78,19 +67,6 @@ from protocol.network_time import NetworkClock
 from protocol.readiness import Readiness
 from protocol.statements import Address, Descriptor
 from protocol.throttle import Throttle
-
-_MEMBERSHIP_MESSAGES: Final = (Ping, Ack, PingRequest, IndirectAck, Gossip, Sync)
-_ELECTION_MESSAGES: Final = (
-    PreVoteRequest,
-    PreVoteReply,
-    VoteRequest,
-    VoteReply,
-    Heartbeat,
-    HeartbeatAck,
-    Announce,
-    CertificateRequest,
-    Handover,
-)
 
 _STRANGERS_PER_S: Final = 200
 """Introductions asked of senders that are not in the table; the rest is dropped (they will send again)."""
@@ -271,13 +247,13 @@ class Core:
         return None
 
     def _dispatch(self, message: Message, sender: PeerId, now: float, effects: list[Effect]) -> None:
-        if isinstance(message, _MEMBERSHIP_MESSAGES):
+        if isinstance(message, MEMBERSHIP_MESSAGES):
             self._take(self.membership.handle(message, sender=sender, now=now), now, effects)
             if isinstance(message, (Ping, Ack)):
                 self._met(now, effects)
                 if message.claim is not None:
                     self._claimed(message.claim, sender, now, effects)
-        elif isinstance(message, _ELECTION_MESSAGES):
+        elif isinstance(message, ELECTION_MESSAGES):
             self._update_electorate(now, effects)
             self._take(self.election.handle(message, sender=sender, now=now), now, effects)
         elif isinstance(message, JoinForward):

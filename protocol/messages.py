@@ -231,18 +231,8 @@ class Handover(Message, frozen=True, kw_only=True, tag=24):
     release: Release
 
 
-CONTROL_MESSAGES: Final[tuple[type[Message], ...]] = (
-    Ping,
-    Ack,
-    PingRequest,
-    IndirectAck,
-    Gossip,
-    Sync,
-    BootNotice,
-    WhoAreYou,
-    JoinRequest,
-    JoinReply,
-    JoinForward,
+MEMBERSHIP_MESSAGES: Final = (Ping, Ack, PingRequest, IndirectAck, Gossip, Sync)
+ELECTION_MESSAGES: Final = (
     PreVoteRequest,
     PreVoteReply,
     VoteRequest,
@@ -252,6 +242,15 @@ CONTROL_MESSAGES: Final[tuple[type[Message], ...]] = (
     Announce,
     CertificateRequest,
     Handover,
+)
+CONTROL_MESSAGES: Final[tuple[type[Message], ...]] = (
+    *MEMBERSHIP_MESSAGES,
+    BootNotice,
+    WhoAreYou,
+    JoinRequest,
+    JoinReply,
+    JoinForward,
+    *ELECTION_MESSAGES,
 )
 """Messages that the core handles; all others are requests and replies of the DHT."""
 
