@@ -8,10 +8,10 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from node.adapters import VoteKeeper
 from node.clock import steady_s, wall_ms
 from node.datagrams import DatagramPort
 from node.links import Links
-from node.storage.vote import VoteFile
 from protocol.core import Core
 from protocol.effects import Effect, Event, Input, KeepLinks, Persist, Report, Send, TryConnection, WallClockRead, Woken
 
@@ -31,7 +31,7 @@ class Driver:
         core: Core,
         datagrams: DatagramPort,
         links: Links,
-        votes: VoteFile,
+        votes: VoteKeeper,
         on_event: Callable[[Event], None],
         on_broken: Callable[[BaseException], None],
     ) -> None:

@@ -41,7 +41,7 @@ class Handovers:
         """
         leader = self._core.election.leader
         if leader is None:
-            raise OperationError("no-leader", "there is no leader to hand over", next_step="wait a second and try again")
+            raise OperationError("no-leader", "there is no leader to hand over", next_step="wait and try again")
         successor = self._member_named(to) if to is not None else None
         if successor == leader:
             return

@@ -10,27 +10,53 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from bootstrap.discovery import Discovery, NoDiscovery, ZeroconfDiscovery
 from bootstrap.own_address import is_unspecified, own_address
 from bootstrap.peer_log import attach_log, is_log_full
 from bootstrap.seeds import resolve_seeds
+from node.adapters import Adapters, Disk
 from node.config import PeerConfig
 from node.peer import Peer
+from node.peer_disk import PeerDisk
+from protocol.identity import CachingVerifier
 
 _STOP_DEADLINE_S: Final = 5.0
 
 
-async def main(config: PeerConfig, *, stop: asyncio.Event, on_started: Callable[[], None]) -> None:
+def _real_discovery(config: PeerConfig, disk: Disk) -> Discovery:
+    if not config.zeroconf:
+        return NoDiscovery()
+    return ZeroconfDiscovery(
+        network_id=config.network.network_id,
+        peer_id=disk.identity.peer_id,
+        bind=config.bind,
+        port=config.port,
+        slots_folder=config.network_folder,
+        patience_s=1.0 if config.seeds or disk.remembered else 0.0,
+    )
+
+
+REAL: Final = Adapters(
+    open_disk=PeerDisk.opened, make_discovery=_real_discovery, make_verifier=CachingVerifier
+)
+"""The peer's folder and multicast DNS."""
+
+
+async def main(
+    config: PeerConfig, *, stop: asyncio.Event, on_started: Callable[[], None], adapters: Adapters = REAL
+) -> None:
     """Run one peer until ``stop`` is set or it must not go on.
 
     Args:
         config: Who and where.
         stop: Set from outside to end the peer in order.
         on_started: Called once the sockets are bound and the run information is written.
+        adapters: The machine that the peer runs on.
 
     Raises:
         EnvironmentFault: The peer could not start, or cannot keep what it must keep.
     """
-    peer = Peer(config, stop=stop)
+    peer = Peer(config, stop=stop, adapters=adapters)
     try:
         await peer.start()
         on_started()

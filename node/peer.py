@@ -12,8 +12,8 @@ import random
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 
-from bootstrap.discovery import Discovery, NoDiscovery, ZeroconfDiscovery
 from node import __version__
+from node.adapters import Adapters
 from node.api import ApiServer
 from node.clock import steady_s, wall_ms
 from node.config import PeerConfig
@@ -22,7 +22,6 @@ from node.driver import Driver
 from node.events import EventBus
 from node.handover import Handovers
 from node.membership_view import MembershipView
-from node.peer_disk import PeerDisk
 from node.remembering import Remembering
 from node.reports import Reports
 from node.service import PeerEvent, ReadResult, WatchedChange
@@ -40,7 +39,6 @@ from protocol.effects import (
     RoleChanged,
 )
 from protocol.errors import EnvironmentFault, StoreError
-from protocol.identity import CachingVerifier
 from protocol.ids import PeerId
 from protocol.messages import HandoverWish, Reply, Request
 from protocol.records import Record
@@ -56,13 +54,14 @@ class Peer:
     ``stop`` ends what was started.
     """
 
-    def __init__(self, config: PeerConfig, *, stop: asyncio.Event) -> None:
+    def __init__(self, config: PeerConfig, *, stop: asyncio.Event, adapters: Adapters) -> None:
         """Prepare a peer; ``stop`` is set when it wants to end, by itself or because somebody asked."""
         self._config = config
+        self._adapters = adapters
         self._stop = stop
         self._parts = AsyncExitStack()
         self._random = random.Random(os.urandom(16))
-        self._verifier = CachingVerifier()
+        self._verifier = adapters.make_verifier()
         self._events = EventBus()
         self.failure: EnvironmentFault | None = None
         """Why the peer ended by itself."""
@@ -73,7 +72,7 @@ class Peer:
         Raises:
             EnvironmentFault: Something on this machine does not allow it; ``stop`` still has to be called.
         """
-        self._disk = await self._parts.enter_async_context(PeerDisk.opened(self._config))
+        self._disk = await self._parts.enter_async_context(self._adapters.open_disk(self._config))
         self._make_network_parts()
         self._make_service_parts()
         self._parts.push_async_callback(self._transport.stop)
@@ -121,7 +120,7 @@ class Peer:
             on_broken=self._broke,
         )
         self._remembering = Remembering(living=self._members.living, save=disk.remember)
-        self._discovery = self._make_discovery()
+        self._discovery = self._adapters.make_discovery(config, disk)
 
     def _make_service_parts(self) -> None:
         """Make what serves people and other peers; nothing runs yet."""
@@ -172,21 +171,9 @@ class Peer:
             random=self._random,
             promise=disk.promise,
             may_vote=disk.may_vote,
-            remembered=disk.remembered,
+            remembered=tuple(disk.remembered),
             wall_ms=wall_ms(),
             now=steady_s(),
-        )
-
-    def _make_discovery(self) -> Discovery:
-        if not self._config.zeroconf:
-            return NoDiscovery()
-        return ZeroconfDiscovery(
-            network_id=self._config.network.network_id,
-            peer_id=self._disk.identity.peer_id,
-            bind=self._config.bind,
-            port=self._config.port,
-            slots_folder=self._config.network_folder,
-            patience_s=1.0 if self._config.seeds or self._disk.remembered else 0.0,
         )
 
     async def _serve(self, sender: PeerId, request: Request) -> Reply:

@@ -13,6 +13,7 @@ from kademlia.utils import digest
 from bootstrap.home import NetworkFolder
 from node.config import PeerConfig
 from node.errors import OperationError
+from node.main import REAL
 from node.peer import Peer
 from protocol.statements import Address
 from tests.node.dht.kademlia.neighbours import LOOPBACK, stock_server
@@ -57,7 +58,7 @@ async def open_peers(folder: Path) -> AsyncIterator[list[tuple[Peer, tuple[str, 
                 seeds=seeds,
             )
             seeds = (*seeds, Address(LOOPBACK, port))
-            peer = Peer(config, stop=asyncio.Event())
+            peer = Peer(config, stop=asyncio.Event(), adapters=REAL)
             stack.push_async_callback(peer.stop)
             await peer.start()
             peers.append((peer, (LOOPBACK, port)))

@@ -14,6 +14,7 @@ import pytest
 
 from bootstrap.home import NetworkFolder
 from node.config import PeerConfig
+from node.main import REAL
 from node.peer import Peer
 from protocol.errors import ConfigError
 from protocol.limits import VALUE_SIZE_MAX_BYTES
@@ -77,7 +78,7 @@ async def _network(folder: Path, *, peers: int = _PEERS) -> AsyncIterator[_Netwo
 
 
 async def _started(stack: contextlib.AsyncExitStack, config: PeerConfig) -> Peer:
-    peer = Peer(config, stop=asyncio.Event())
+    peer = Peer(config, stop=asyncio.Event(), adapters=REAL)
     stack.push_async_callback(peer.stop)
     await peer.start()
     return peer
@@ -261,7 +262,7 @@ async def test_a_start_that_fails_half_way_leaves_nothing_open(tmp_path: Path) -
                 api_port=taken.getsockname()[1],
                 zeroconf=False,
             )
-            peer = Peer(config, stop=asyncio.Event())
+            peer = Peer(config, stop=asyncio.Event(), adapters=REAL)
             with pytest.raises(ConfigError, match="taken"):
                 await peer.start()
             await peer.stop()

@@ -1,0 +1,81 @@
+"""What a peer reaches its machine through, beside the event loop: its disk and the discovery of the local network.
+
+The program brings the real ones; the simulator brings its own, and runs everything else as it ships.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from bootstrap.discovery import Discovery
+from node.config import PeerConfig
+from node.ports import RecordStore
+from protocol.effects import Promise
+from protocol.identity import Identity, Verifier
+from protocol.statements import Descriptor
+
+
+class VoteKeeper(Protocol):
+    """Keeps what a voter must never forget."""
+
+    def save(self, promise: Promise) -> None:
+        """Return once ``promise`` is durable.
+
+        Raises:
+            StoreError: It is not; the peer must not go on.
+        """
+
+
+class Disk(Protocol):
+    """Everything that one peer keeps, opened for one run."""
+
+    @property
+    def identity(self) -> Identity:
+        """The peer's key pair."""
+
+    @property
+    def boot(self) -> int:
+        """Number of this run; above those of all earlier ones, and durable."""
+
+    @property
+    def promise(self) -> Promise | None:
+        """What the vote file holds; None on a fresh peer."""
+
+    @property
+    def may_vote(self) -> bool:
+        """False after the vote file was lost or damaged."""
+
+    @property
+    def votes(self) -> VoteKeeper:
+        """Where promises go."""
+
+    @property
+    def remembered(self) -> Sequence[Descriptor]:
+        """The members of the last run."""
+
+    @property
+    def tokens(self) -> Mapping[str, str]:
+        """Bearer token of each level of the API."""
+
+    @property
+    def records(self) -> RecordStore:
+        """What the peer holds for others."""
+
+    def remember(self, living: Sequence[Descriptor]) -> None:
+        """Keep the members for the next start; soon is enough."""
+
+    def begin_run(self, *, address: str, api: str) -> None:
+        """Tell other programs that the peer runs, and where."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adapters:
+    """One peer's way to its machine."""
+
+    open_disk: Callable[[PeerConfig], AbstractAsyncContextManager[Disk]]
+    """Opens the disk for one run; may raise ``EnvironmentFault``."""
+
+    make_discovery: Callable[[PeerConfig, Disk], Discovery]
+    make_verifier: Callable[[], Verifier]
+    """Checks signatures; simulated peers share one, since a thousand of them would check a million equal ones."""
