@@ -11,7 +11,7 @@ from typing import Protocol
 from bootstrap.discovery import Discovery
 from node.config import PeerConfig
 from node.ports import RecordStore
-from protocol.effects import Promise
+from protocol.effects import Event, Promise
 from protocol.identity import Identity, Verifier
 from protocol.statements import Descriptor
 
@@ -69,6 +69,10 @@ class Disk(Protocol):
         """Tell other programs that the peer runs, and where."""
 
 
+def ignore(event: Event) -> None:
+    """Observe nothing."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adapters:
     """One peer's way to its machine."""
@@ -79,3 +83,6 @@ class Adapters:
     make_discovery: Callable[[PeerConfig, Disk], Discovery]
     make_verifier: Callable[[], Verifier]
     """Checks signatures; simulated peers share one, since a thousand of them would check a million equal ones."""
+
+    observe: Callable[[Event], None] = ignore
+    """Hears what the core reports, before anybody else."""

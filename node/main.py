@@ -43,14 +43,14 @@ REAL: Final = Adapters(
 
 
 async def main(
-    config: PeerConfig, *, stop: asyncio.Event, on_started: Callable[[], None], adapters: Adapters = REAL
+    config: PeerConfig, *, stop: asyncio.Event, on_started: Callable[[Peer], None], adapters: Adapters = REAL
 ) -> None:
     """Run one peer until ``stop`` is set or it must not go on.
 
     Args:
         config: Who and where.
         stop: Set from outside to end the peer in order.
-        on_started: Called once the sockets are bound and the run information is written.
+        on_started: Called with the peer once the sockets are bound and the run information is written.
         adapters: The machine that the peer runs on.
 
     Raises:
@@ -59,7 +59,7 @@ async def main(
     peer = Peer(config, stop=stop, adapters=adapters)
     try:
         await peer.start()
-        on_started()
+        on_started(peer)
         await stop.wait()
     finally:
         with contextlib.suppress(TimeoutError):
@@ -92,7 +92,7 @@ async def _until_signal(config: PeerConfig, seeds: Sequence[str], on_started: Ca
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await main(await _located(config, seeds), stop=stop, on_started=on_started)
+    await main(await _located(config, seeds), stop=stop, on_started=lambda _: on_started())
 
 
 async def _located(config: PeerConfig, seeds: Sequence[str]) -> PeerConfig:

@@ -66,6 +66,11 @@ class Peer:
         self.failure: EnvironmentFault | None = None
         """Why the peer ended by itself."""
 
+    @property
+    def core(self) -> Core:
+        """What this peer knows and decides; for looking at. Only after ``start``."""
+        return self._core
+
     async def start(self) -> None:
         """Start all parts.
 
@@ -184,6 +189,7 @@ class Peer:
     # What the core reports
 
     def _event_happened(self, event: Event) -> None:
+        self._adapters.observe(event)
         match event:
             case MemberChanged():
                 self._member_changed(event)

@@ -110,7 +110,7 @@ def existing_network(name: str | None) -> NetworkFolder:
         CommandFailed: See ``network_of``; or there is no such network here (exit 3).
     """
     network = network_of(name)
-    if not network.exists():
+    if not network.exists() and not network.peers():
         raise not_found(f"there is no network {network.name!r} on this machine", next_step=f"start one: {_up(network)}")
     return network
 

@@ -2,7 +2,8 @@
 
 import ipaddress
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,8 @@ import msgspec
 
 from bootstrap.home import NetworkFolder, load_key_file, pair_home
 from bootstrap.peer_folder import PeerFolder
-from bootstrap.ports import API_BASE, PEER_BASE, PORT_MAX, is_free
+from bootstrap.locks import FolderLock
+from bootstrap.ports import API_BASE, PEER_BASE, PORT_MAX, is_free, ports_locked
 from bootstrap.settings import StartSettings, load_settings, save_settings
 from node.cli import launching
 from node.cli.default_name import default_peer
@@ -55,12 +57,19 @@ def start(options: Options, /, name: str | None, key_file: str | None, detach: b
     folder = network.peer(name) if name is not None else default_peer(network)
     if (run := folder.run()) is not None and run.state in ALIVE:
         raise refused(f"{folder.name} runs already (process {run.pid})", next_step=f"pair stop {folder.name} stops it")
-    settings = wishes.over(_settings(network, folder, given))
-    _check_reach(settings.bind, settings.api_bind, is_open=network.is_open(), wishes=wishes)
-    if detach:
-        _start_detached(options, network, folder, settings)
-    else:
-        _run_here(options, network, folder, settings)
+    with ExitStack() as choosing:
+        ports_lock = choosing.enter_context(ports_locked(timeout_s=launching.PORTS_TIMEOUT_S))
+        settings = wishes.over(_settings(network, folder, given))
+        _check_reach(settings.bind, settings.api_bind, is_open=network.is_open(), wishes=wishes)
+        if not detach:
+            _run_here(options, network, folder, settings, on_bound=choosing.close)
+            return
+        ends = time.monotonic() + (_TIMEOUT_S if options.timeout_s is None else options.timeout_s)
+        _start_detached(network, folder, settings, ports_lock, ends=ends)
+    peer = local_peer(network, folder)
+    with waiting(f"waiting for {folder.name}"):
+        wait_ready(peer, timeout_s=max(1.0, ends - time.monotonic()))
+    _print_started(options, peer)
 
 
 def _network(options: Options, key_file: str | None) -> NetworkFolder:
@@ -120,33 +129,47 @@ def _check_reach(bind: str | None, api_bind: str | None, *, is_open: bool, wishe
             )
 
 
-def _start_detached(options: Options, network: NetworkFolder, folder: PeerFolder, settings: StartSettings) -> None:
-    ends = time.monotonic() + (_TIMEOUT_S if options.timeout_s is None else options.timeout_s)
-    with waiting(f"starting {folder.name}"):
-        with network.lock() as lock:
-            launching.launch(
-                network,
-                [launching.PlannedPeer(folder, settings)],
-                others=[peer for peer in local_peers(network) if peer.name != folder.name],
-                locks=[lock],
-                timeout_s=max(1.0, ends - time.monotonic()),
-            )
-        peer = local_peer(network, folder)
-        wait_ready(peer, timeout_s=max(1.0, ends - time.monotonic()))
-    _print_started(options, peer)
+def _start_detached(
+    network: NetworkFolder,
+    folder: PeerFolder,
+    settings: StartSettings,
+    ports_lock: Sequence[FolderLock],
+    *,
+    ends: float,
+) -> None:
+    with waiting(f"starting {folder.name}"), network.lock() as lock:
+        launching.launch(
+            network,
+            [launching.PlannedPeer(folder, settings)],
+            others=[peer for peer in local_peers(network) if peer.name != folder.name],
+            locks=[lock, *ports_lock],
+            timeout_s=max(1.0, ends - time.monotonic()),
+        )
 
 
-def _run_here(options: Options, network: NetworkFolder, folder: PeerFolder, settings: StartSettings) -> None:
+def _run_here(
+    options: Options,
+    network: NetworkFolder,
+    folder: PeerFolder,
+    settings: StartSettings,
+    *,
+    on_bound: Callable[[], None],
+) -> None:
     from node.local_peers import peer_config
     from node.main import run_peer
 
     others = [peer.address for peer in local_peers(network) if peer.state in ALIVE and peer.address is not None]
     folder.create()
     save_settings(folder, settings)
+
+    def started() -> None:
+        on_bound()
+        _print_started(options, local_peer(network, folder))
+
     run_peer(
         peer_config(network, network.load(), folder.name, settings),
         seeds=(*settings.seeds, *others[: launching.SEEDS_PER_PEER]),
-        on_started=lambda: _print_started(options, local_peer(network, folder)),
+        on_started=started,
     )
     print_note(f"{folder.name} stopped; its data is kept")
 

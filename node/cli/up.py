@@ -26,7 +26,6 @@ PEERS_MAX: Final = 1000
 """Peers of one ``up``; their ports fit below those that systems hand out."""
 
 _TIMEOUT_S: Final = 60.0
-_PORTS_TIMEOUT_S: Final = 5.0
 _INTERRUPTED: Final = 130
 
 
@@ -80,7 +79,7 @@ def _start(
     line: StatusLine,
 ) -> list[str]:
     """Start what is missing; return the names of the peers that this command started."""
-    with network.lock() as lock, ports_locked(timeout_s=_PORTS_TIMEOUT_S) as ports_lock:
+    with network.lock() as lock, ports_locked(timeout_s=launching.PORTS_TIMEOUT_S) as ports_lock:
         plan = plan_up(network, count, base_port=base_port, api_base_port=api_base_port, wishes=wishes)
         if not network.exists():  # else the helper loads it: this command needs nothing heavy
             network.found(network.name, open=wishes.open)
