@@ -58,13 +58,13 @@ def pair_home() -> Path:
 
 
 def list_networks(home: Path) -> "list[NetworkFolder]":
-    """Return the networks that have a key in ``home``, in natural order of their names.
+    """Return the networks in ``home``, in natural order of their names: each has a key, or peers that need one.
 
     Raises:
         StoreError: The folder cannot be listed.
     """
     networks = [NetworkFolder(path) for path in _subfolders(home)]
-    return [network for network in networks if network.exists()]
+    return [network for network in networks if network.exists() or network.peers()]
 
 
 def load_key_file(path: Path) -> "NetworkIdentity":

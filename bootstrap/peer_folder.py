@@ -71,9 +71,9 @@ class PeerFolder:
         return self.path.name
 
     def exists(self) -> bool:
-        """Return whether a peer lives here: whether it has a key."""
+        """Return whether a peer lives here: it has a key, or once had one, which must not make it invisible."""
         try:
-            return self.key_path.exists()
+            return self.key_path.exists() or self._has_grown()
         except OSError:
             return False
 
@@ -85,7 +85,7 @@ class PeerFolder:
             StoreError: The folder cannot be written; the key is damaged, or missing beside the data of a peer.
         """
         make_private_folder(self.path)
-        if not self.exists() and any((self.path / name).exists() for name in _GROWN):
+        if not self.key_path.exists() and self._has_grown():
             raise StoreError(
                 f"{self.key_path} is missing, though a peer lived here",
                 next_step="restore it from a copy, or delete the folder to begin with a new peer",
@@ -175,3 +175,6 @@ class PeerFolder:
         """
         run = self.run()
         return run.state if run is not None else "stopped"
+
+    def _has_grown(self) -> bool:
+        return any((self.path / name).exists() for name in _GROWN)

@@ -50,8 +50,10 @@ class Done:
 class Home:
     """One ``PAIR_HOME`` and what runs from it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, inside: Sequence[str] = ()) -> None:
+        """Run nothing yet; ``inside`` is put before each command, to run it in other namespaces."""
         self.folder = folder
+        self.inside = tuple(inside)
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("PAIR_")
         } | {"PAIR_HOME": str(folder), "NO_COLOR": "1", "COLUMNS": "120"}
@@ -65,7 +67,7 @@ class Home:
     ) -> Done:
         """Run ``pair`` with ``arguments`` to its end."""
         done = subprocess.run(
-            [str(PAIR), *arguments],
+            [*self.inside, str(PAIR), *arguments],
             input=stdin if stdin is not None else b"",
             capture_output=True,
             env={**self.environment, **(environment or {})},

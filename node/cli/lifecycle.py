@@ -121,15 +121,16 @@ def restart(options: Options, /, name: str) -> None:
             f"it is not known how {peer.name} was started", next_step=f"pair start --name {peer.name} starts it"
         )
     with waiting(f"starting {peer.name}"):
-        with _lock(network, options) as lock, ports_locked(timeout_s=PORTS_TIMEOUT_S) as ports_lock:
+        with _lock(network, options) as lock:
             end_peers([peer], timeout_s=_end_timeout_s(options))
-            launch(
-                network,
-                [PlannedPeer(peer.folder, settings)],
-                others=[other for other in local_peers(network) if other.name != peer.name],
-                locks=[lock, *ports_lock],
-                timeout_s=max(1.0, ends - time.monotonic()),
-            )
+            with ports_locked(timeout_s=PORTS_TIMEOUT_S) as ports_lock:
+                launch(
+                    network,
+                    [PlannedPeer(peer.folder, settings)],
+                    others=[other for other in local_peers(network) if other.name != peer.name],
+                    locks=[lock, *ports_lock],
+                    timeout_s=max(1.0, ends - time.monotonic()),
+                )
         fresh = local_peer(network, peer.folder)
         wait_ready(fresh, timeout_s=max(1.0, ends - time.monotonic()))
     _print_peer(options, fresh, fresh.pid, "runs again")

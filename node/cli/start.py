@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from bootstrap.home import NetworkFolder, load_key_file, pair_home
-from bootstrap.peer_folder import PeerFolder
 from bootstrap.locks import FolderLock
+from bootstrap.peer_folder import PeerFolder
 from bootstrap.ports import API_BASE, PEER_BASE, PORT_MAX, is_free, ports_locked
 from bootstrap.settings import StartSettings, load_settings, save_settings
 from node.cli import launching

@@ -210,12 +210,16 @@ def test_peers_are_listed_in_natural_order(tmp_path: Path) -> None:
 
 
 def test_networks_are_listed(tmp_path: Path) -> None:
-    """Only folders with a key are networks; a home that does not exist has none."""
+    """Only folders with a key, or with peers that need one, are networks; a home that does not exist has none."""
     NetworkFolder(tmp_path / "b").found("b")
     NetworkFolder(tmp_path / "a").found("a")
     (tmp_path / "c").mkdir()
+    lost = NetworkFolder(tmp_path / "lost")
+    lost.found("lost")
+    lost.peer("peer-1").create()
+    lost.key_path.unlink()
 
-    assert [network.name for network in list_networks(tmp_path)] == ["a", "b"]
+    assert [network.name for network in list_networks(tmp_path)] == ["a", "b", "lost"]
     assert list_networks(tmp_path / "none") == []
 
 

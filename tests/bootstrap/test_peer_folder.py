@@ -110,6 +110,7 @@ def test_lost_key_is_not_replaced(folder: PeerFolder, grown: str) -> None:
 
     with pytest.raises(StoreError, match="missing"):
         folder.create()
+    assert folder.exists(), "commands go on listing and ending it"
 
 
 def test_second_process_is_refused_with_the_pid_of_the_first(
