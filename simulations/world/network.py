@@ -34,7 +34,8 @@ class Network:
         self.trace: Final = trace or Trace()
         self.counts: Counter[str] = Counter()
         """``sent``, ``lost``, ``cut``, ``nobody`` for datagrams; ``pieces`` for streams."""
-        self._hosts: dict[str, Host] = {}
+        self.hosts: dict[str, Host] = {}
+        """By address."""
         self._names: dict[str, str] = {}
         self._datagrams: dict[tuple[str, int], DatagramEndpoint] = {}
         self._listeners: dict[tuple[str, int], Listener] = {}
@@ -47,8 +48,8 @@ class Network:
 
     def add(self, host: Host) -> None:
         """Connect a host."""
-        assert host.address not in self._hosts, "each host has an address of its own"
-        self._hosts[host.address] = host
+        assert host.address not in self.hosts, "each host has an address of its own"
+        self.hosts[host.address] = host
         self._names[host.name] = host.address
 
     def resolve(self, name: str) -> str:
@@ -59,7 +60,7 @@ class Network:
         """
         if name in (_ANY, "localhost") or name.startswith("127."):
             return _LOOPBACK
-        if name in self._hosts:
+        if name in self.hosts:
             return name
         address = self._names.get(name)
         if address is None:
@@ -86,8 +87,8 @@ class Network:
         self.heal_all()
         members = [tuple(group) for group in groups]
         together = {(a.address, b.address) for group in members for a in group for b in group}
-        for a in self._hosts.values():
-            for b in self._hosts.values():
+        for a in self.hosts.values():
+            for b in self.hosts.values():
                 if a is not b and (a.address, b.address) not in together:
                     self.cut(a, b)
 
@@ -119,7 +120,7 @@ class Network:
     def send_datagram(self, sender: DatagramEndpoint, data: bytes, address: tuple[str, int]) -> None:
         """Take a datagram and let it arrive later, twice, or never."""
         source = sender.process.host
-        target = self._hosts.get(address[0])
+        target = self.hosts.get(address[0])
         if target is None:
             target = source if address[0].startswith("127.") else None
         counts, loop = self.counts, self.loop
@@ -174,7 +175,7 @@ class Network:
         """
         source = process.host
         resolved = self.resolve(address[0])
-        target = source if resolved == _LOOPBACK else self._hosts[resolved]
+        target = source if resolved == _LOOPBACK else self.hosts[resolved]
         started_at = self.loop.time()
         pause_s = 1.0
         while self.is_cut(source, target) or self.is_cut(target, source) or target.is_dark:

@@ -20,7 +20,7 @@ from protocol.network import NetworkIdentity
 from protocol.placement import Placement
 from protocol.records import Record
 from protocol.statements import Descriptor
-from tests.node.storage.memory_records import MemoryRecordStore
+from simulations.memory_records import MemoryRecordStore
 from tests.protocol import samples
 
 START_MS = 1_800_000_000_000

@@ -10,7 +10,7 @@ from node.dht.shelf import Shelf
 from node.ports import StoredRecord
 from tests.node.dht.cluster import FakeMembers
 from tests.node.dht.virtual_time import VirtualLoop
-from tests.node.storage.memory_records import MemoryRecordStore
+from simulations.memory_records import MemoryRecordStore
 from tests.protocol import samples
 
 PEERS = [samples.identity(number).peer_id for number in range(1, 9)]

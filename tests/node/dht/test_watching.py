@@ -130,6 +130,44 @@ async def test_repair_is_no_change() -> None:
         await reader.close()
 
 
+@pytest.mark.parametrize("after_s", [0.0, 0.0005, 0.1])
+@in_virtual_time
+async def test_new_watch_sees_a_write_stamped_before_it(after_s: float) -> None:
+    """"From now on" is the moment, not the watching peer's clock: the writer's runs half a second behind."""
+    async with Cluster(10, k=3) as cluster:
+        writer = cluster.peers[1]
+        writer.clock_error_ms = -500
+        await put(writer, "zone/old", b"old")
+        await asyncio.sleep(0.2)
+        readers = [Reader(peer, "zone/") for peer in cluster.peers]
+        await asyncio.sleep(after_s)
+        await put(writer, "zone/new", b"new")
+
+        await until(lambda: all(reader.changes for reader in readers), within_s=0.5)
+        assert {value for reader in readers for value in reader.values} == {b"new"}
+        for reader in readers:
+            await reader.close()
+
+
+@in_virtual_time
+async def test_write_stamped_before_a_watch_comes_again_while_its_pushes_are_not_taken() -> None:
+    """A pull by stamp would never show it, so whoever stored it tells of it until it was taken."""
+    async with Cluster(6, k=3) as cluster:
+        writer = cluster.peers[1]
+        writer.clock_error_ms = -500
+        watcher = cluster.stranger_to("late")
+        watcher.answers = lambda sender, request: Refusal(reason="busy") if isinstance(request, PushChange) else None
+        reader = Reader(watcher, "")
+        await asyncio.sleep(0.1)
+        await put(writer, "late", b"v")
+        await asyncio.sleep(1)
+        assert reader.changes == []
+        watcher.answers = lambda sender, request: None
+
+        await until(lambda: reader.values == [b"v"], within_s=6)
+        await reader.close()
+
+
 @in_virtual_time
 async def test_slow_reader_gets_the_rest_later() -> None:
     """A full queue forgets nothing: what did not fit comes with the next pull."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from node.ports import RecordStore
 from node.storage.records import SqliteRecordStore
-from tests.node.storage.memory_records import MemoryRecordStore
+from simulations.memory_records import MemoryRecordStore
 
 Opener = Callable[[Path], AbstractAsyncContextManager[RecordStore]]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from node.ports import RecordStore, StoredRecord
 from protocol.records import Record
-from tests.node.storage.memory_records import MemoryRecordStore
+from simulations.memory_records import MemoryRecordStore
 from tests.node.storage.samples import ALICE, BOB, mixed, place_of, stored
 from tests.node.storage.stores import OPENERS, Opener, on_disk
 

@@ -1,0 +1,216 @@
+"""A network of whole peers in the virtual world: the program that ships, started on every host.
+
+Only the adapters of ``node.adapters`` differ from the real thing, beside the event loop, the clock and the entropy.
+"""
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from node.adapters import Adapters
+from node.config import PeerConfig
+from node.main import main
+from node.peer import Peer
+from protocol.config import Profile
+from protocol.effects import Event
+from protocol.identity import Identity
+from protocol.network import NetworkIdentity
+from protocol.statements import Address
+from simulations.discovery import Neighbourhood, VirtualDiscovery
+from simulations.disk import HostDisk, OpenDisk, opened
+from simulations.witness import Witness
+from simulations.world.loop import SimLoop
+from simulations.world.network import Network
+from simulations.world.process import Host, Process, State
+
+PEER_PORT: Final = 7400
+API_PORT: Final = 8400
+
+_AREA_S: Final = 0.001
+"""Hosts lie in a square of this side: latencies up to 1.4 ms on top of a link's own."""
+
+_T = TypeVar("_T")
+
+
+class SimPeer:
+    """One host with its disk, and the peer that runs there, if one does."""
+
+    def __init__(self, *, name: str, host: Host, disk: HostDisk, config: PeerConfig) -> None:
+        self.name: Final = name
+        self.host: Final = host
+        self.disk: Final = disk
+        self.config = config
+        self.peer: Peer | None = None
+        """The running peer, once it has bound its sockets."""
+        self.failure: BaseException | None = None
+        """Why the last run ended by itself."""
+        self.stop: asyncio.Event | None = None
+        self.open_disk: OpenDisk | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where the peer port is."""
+        return Address(self.host.address, PEER_PORT)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a process exists, paused or not."""
+        return self.host.process is not None and self.host.process.state is not State.DEAD
+
+
+class Cluster:
+    """Peers of one network, and what can be done to them."""
+
+    def __init__(
+        self,
+        loop: SimLoop,
+        network: Network,
+        *,
+        count: int,
+        seed: int,
+        k: int = 8,
+        profile: Profile = "local",
+        name: str = "sim",
+    ) -> None:
+        """Make ``count`` hosts with fresh disks; nothing runs yet."""
+        draws = random.Random(f"{seed}/{name}")
+        self.loop: Final = loop
+        self.network: Final = network
+        self.witness: Final = Witness(lambda: loop.true_time)
+        self.identity: Final = NetworkIdentity(
+            name=name, key=draws.randbytes(32), admin_public_key=Identity(draws.randbytes(32)).public_key
+        )
+        self._neighbourhood = Neighbourhood()
+        self._by_address: dict[str, SimPeer] = {}
+        self.peers: Final = [self._make_peer(number, draws, k=k, profile=profile) for number in range(count)]
+
+    # Starting and ending
+
+    def start(self, peer: SimPeer) -> None:
+        """Run the program on a host; seeds are the other peers' addresses."""
+        stop = asyncio.Event()
+        peer.peer, peer.failure, peer.stop = None, None, stop
+        task = peer.host.start(self._run(peer, stop))
+        task.add_done_callback(lambda done: self._ended(peer, done))
+
+    def kill(self, peer: SimPeer) -> None:
+        """SIGKILL: the kernel lives on, what was written is safe or was cut off."""
+        peer.host.kill()
+        self._gone(peer)
+
+    def cut_power(self, peer: SimPeer) -> None:
+        """Take the host's power away."""
+        peer.host.cut_power()
+        self._gone(peer)
+
+    def ask_to_stop(self, peer: SimPeer) -> None:
+        """SIGTERM: the peer says goodbye and ends by itself."""
+        if peer.stop is not None and peer.host.process is not None:
+            peer.host.process.run(peer.stop.set)
+
+    # Looking and asking
+
+    def running(self) -> list[SimPeer]:
+        """Return the peers that have bound their sockets and are not paused."""
+        return [peer for peer in self.peers if peer.peer is not None and peer.host.is_running]
+
+    async def ask(self, peer: SimPeer, operation: Callable[[Peer], Awaitable[_T]]) -> _T:
+        """Run an operation inside a peer's process and return what it returns.
+
+        A process that dies meanwhile never answers: the caller needs a deadline of its own.
+        """
+        assert peer.peer is not None and peer.host.process is not None, f"{peer.name} does not run"
+        answer: asyncio.Future[_T] = self.loop.create_future()
+        running = peer.peer
+
+        async def ask() -> None:
+            try:
+                result = await operation(running)
+            except Exception as error:
+                if not answer.done():
+                    answer.set_exception(error)
+            else:
+                if not answer.done():
+                    answer.set_result(result)
+
+        process: Process = peer.host.process
+        process.run(self.loop.create_task, ask())
+        return await answer
+
+    def peer_at(self, address: str) -> SimPeer | None:
+        """Return the peer whose host has ``address``."""
+        return self._by_address.get(address)
+
+    # Inside
+
+    def _make_peer(self, number: int, draws: random.Random, *, k: int, profile: Profile) -> SimPeer:
+        name = f"peer-{number + 1}"
+        host = Host(
+            self.loop,
+            name=f"{self.identity.name}-{name}" if self.identity.name != "sim" else name,
+            address=f"10.{len(self.network.hosts) // 62_500}.{len(self.network.hosts) // 250 % 250}"
+            f".{len(self.network.hosts) % 250 + 1}",
+            place=(draws.uniform(0, _AREA_S), draws.uniform(0, _AREA_S)),
+            seed=draws.getrandbits(64),
+        )
+        self.network.add(host)
+        config = PeerConfig(
+            network=self.identity,
+            network_folder=Path("/nowhere"),
+            name=name,
+            bind=host.address,
+            port=PEER_PORT,
+            api_bind=host.address,
+            api_port=API_PORT,
+            profile=profile,
+            k=k,
+            zeroconf=True,
+        )
+        disk = HostDisk(self.witness.identity(draws.randbytes(32)), seed=draws.getrandbits(64))
+        peer = SimPeer(name=name, host=host, disk=disk, config=config)
+        self._by_address[host.address] = peer
+        return peer
+
+    async def _run(self, peer: SimPeer, stop: asyncio.Event) -> None:
+
+        disk = OpenDisk(peer.disk, identity=peer.disk.identity, wall_s=int(time.time()), noise=os.urandom(3))
+        peer.open_disk = disk
+
+        def report(event: Event) -> None:
+            self.witness.reported(disk.identity.peer_id, event)
+
+        adapters = Adapters(
+            open_disk=lambda config: opened(disk, config),
+            make_discovery=lambda config, _: VirtualDiscovery(self._neighbourhood, peer.address, self._hears(peer)),
+            make_verifier=lambda: self.witness.verifier,
+            observe=report,
+        )
+
+        def started(running: Peer) -> None:
+            peer.peer = running
+
+        await main(peer.config, stop=stop, on_started=started, adapters=adapters)
+
+    def _hears(self, listener: SimPeer) -> Callable[[Address], bool]:
+        def hears(address: Address) -> bool:
+            speaker = self._by_address.get(address.host)
+            return speaker is not None and not self.network.is_cut(speaker.host, listener.host)
+
+        return hears
+
+    def _ended(self, peer: SimPeer, task: "asyncio.Task[Any]") -> None:
+        if task.cancelled():
+            return
+        peer.failure = task.exception()
+        peer.peer = None
+        peer.host.kill()
+
+    def _gone(self, peer: SimPeer) -> None:
+        peer.peer = None
+        if peer.open_disk is not None:
+            disk, peer.open_disk = peer.open_disk, None
+            self.loop.create_task(disk.lose_power())
