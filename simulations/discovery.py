@@ -5,10 +5,11 @@ announcement of a crashed peer stays for long, and hosts behind a cut are not he
 """
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Final
 
-from bootstrap.discovery import FoundCallback
+from bootstrap.discovery import CANDIDATE_PAUSE_S, FoundCallback
 from protocol.statements import Address
 
 _HEARD_AFTER_S: Final = 0.05
@@ -57,8 +58,12 @@ class VirtualDiscovery:
     async def _look(self, on_found: FoundCallback) -> None:
         await asyncio.sleep(_HEARD_AFTER_S)
         while True:
-            if self._is_alone:
-                for address in tuple(self._neighbourhood.announced):
-                    if address != self._own and self._hears(address):
-                        on_found(address)
+            found = [address for address in self._neighbourhood.announced if address != self._own]
+            random.shuffle(found)
+            for address in found:
+                if not self._is_alone:
+                    break
+                if self._hears(address):
+                    on_found(address)
+                    await asyncio.sleep(CANDIDATE_PAUSE_S)
             await asyncio.sleep(_LOOK_EVERY_S)

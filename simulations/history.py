@@ -1,0 +1,53 @@
+"""The history of a run: each operation of each client, with what it came to.
+
+An operation ends ``ok``, ``failed`` or ``unknown``: one that timed out, or whose peer died, may take effect at any
+later time (DESIGN section 7).
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal["put", "delete", "get"]
+Outcome: TypeAlias = Literal["pending", "ok", "failed", "unknown"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Operation:
+    """One operation of one client. Times are true seconds since the start of the world."""
+
+    number: int
+    kind: Kind
+    key: str
+    value: bytes | None
+    """What a put writes; what a get found, None for absent."""
+
+    ttl_s: float | None = None
+    asked: str
+    """Name of the peer that was asked."""
+
+    began_s: float
+    ended_s: float | None = None
+    outcome: Outcome = "pending"
+    version: str | None = None
+    """Of the version written or found, where the answer told one."""
+
+    holders: int = 0
+    """How many holders confirmed a write."""
+
+    problem: str = ""
+    """Why it failed or is unknown."""
+
+
+@dataclass(slots=True)
+class History:
+    """All operations, in the order in which they began."""
+
+    operations: list[Operation] = field(default_factory=list)
+
+    def of_key(self, key: str) -> list[Operation]:
+        """Return the operations on one key."""
+        return [operation for operation in self.operations if operation.key == key]
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many operations ended so."""
+        return sum(operation.outcome == outcome for operation in self.operations)
