@@ -155,6 +155,9 @@ class PullChanges(Request, frozen=True, kw_only=True, tag=44):
     lease_s: Annotated[int, msgspec.Meta(ge=0, le=limits.WATCH_LEASE_MAX_S)]
     """How long to push changes; 0 ends the watch."""
 
+    age_ms: Counter = 0
+    """How long the watch has been open: what was written since then is told too, whatever its stamp."""
+
 
 class ChangesPulled(Reply, frozen=True, kw_only=True, tag=45):
     """One page of matching records, and where the next one starts."""

@@ -33,7 +33,7 @@ from node.errors import OperationError
 from node.ports import Members, NetworkTime, RecordStore, Requester
 from node.service import ReadResult, WatchedChange
 from node.shapes import Explain, KeyListing, WriteReceipt
-from protocol.dht_messages import ChangeNoted, Compare, Fetch, FindNode, ListKeys, Offer, PullChanges, PushChange, Store
+from protocol.dht_messages import Compare, Fetch, FindNode, ListKeys, Offer, PullChanges, PushChange, Store
 from protocol.errors import StoreError
 from protocol.identity import Identity, Verifier
 from protocol.ids import Digest, PeerId
@@ -187,8 +187,8 @@ class Dht:
                 return await self._serving.list_keys(request)
             case PullChanges():
                 return self._followers.pull(sender, request)
-            case PushChange(watch=watch, record=record):
-                return ChangeNoted(is_watched=self._watcher.pushed(watch, record))
+            case PushChange():
+                return self._watcher.pushed(request)
             case FindNode():
                 return self._node.answer_find_node(sender, request)
             case _:

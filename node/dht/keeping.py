@@ -55,7 +55,8 @@ class Keeper:
             else:
                 outcomes[index] = outcome
         if accepted:
-            outcomes.update(zip(accepted, await self._commit(list(accepted.values())), strict=True))
+            committed = await self._commit(list(accepted.values()), is_replica=is_replica)
+            outcomes.update(zip(accepted, committed, strict=True))
         return [outcomes[index] for index in range(len(records))]
 
     def _judge(
@@ -96,9 +97,9 @@ class Keeper:
             return "invalid"
         return ""
 
-    async def _commit(self, records: list[StoredRecord]) -> list[RecordOutcome]:
+    async def _commit(self, records: list[StoredRecord], *, is_replica: bool) -> list[RecordOutcome]:
         before = [self._shelf.read(stored.digest) for stored in records]
-        winners = await self._shelf.commit(records)
+        winners = await self._shelf.commit(records, is_replica=is_replica)
         outcomes = []
         for stored, known, winner in zip(records, before, winners, strict=True):
             existed = known is not None and self._is_live(known)

@@ -47,6 +47,9 @@ class Shelf:
         self.on_stored: Final[list[Callable[[Record], None]]] = []
         """Called with each version that became the stored one."""
 
+        self.on_written: Final[list[Callable[[Record], None]]] = []
+        """Called as well when that version is a writer's news, not a copy moved between holders."""
+
         self._holders = holders
         self._local = local
         self._commits: dict[asyncio.Task[Sequence[Record]], Sequence[StoredRecord]] = {}
@@ -75,7 +78,7 @@ class Shelf:
             _log.warning("a copy cannot be read: %s", error)
             return None
 
-    async def commit(self, records: Sequence[StoredRecord]) -> Sequence[Record]:
+    async def commit(self, records: Sequence[StoredRecord], *, is_replica: bool = False) -> Sequence[Record]:
         """Store each record unless a newer version is there; return, in order, the version now stored.
 
         What began is noted to its end even when the caller is cancelled: the sums never differ from the disk.
@@ -86,7 +89,7 @@ class Shelf:
         for task, waiting in self._commits.items():
             if waiting == records:  # Sent again while the first is on its way to the disk.
                 return await asyncio.shield(task)
-        task = asyncio.get_running_loop().create_task(self._commit(records))
+        task = asyncio.get_running_loop().create_task(self._commit(records, is_replica=is_replica))
         self._commits[task] = records
         task.add_done_callback(self._commit_ended)
         return await asyncio.shield(task)
@@ -145,11 +148,11 @@ class Shelf:
                     places.append(place)
         return places
 
-    async def _commit(self, records: Sequence[StoredRecord]) -> Sequence[Record]:
+    async def _commit(self, records: Sequence[StoredRecord], *, is_replica: bool) -> Sequence[Record]:
         winners = await self.store.commit(records)
         for stored, winner in zip(records, winners, strict=True):
             if self._note(stored.digest, winner.stamp):
-                for listener in self.on_stored:
+                for listener in self.on_stored if is_replica else (*self.on_stored, *self.on_written):
                     listener(winner)
         return winners
 

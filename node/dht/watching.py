@@ -1,8 +1,9 @@
 """Watches of this peer's users: changes of any key, wherever it is held, at least once.
 
 The watching peer pulls from every member what is newer than its start, again every few seconds, and each pull
-renews a lease under which members push changes at once. Pushes make a watch quick, pulls make it complete. A
-cursor is the stamp of the newest change delivered: any peer can go on from it, a little earlier for late arrivals.
+renews a lease under which members push changes at once. Pushes make a watch quick, pulls make it complete; what was
+written since the watch began and is stamped too early for a pull, members push until it was taken. A cursor is the
+stamp of the newest change delivered: any peer can go on from it, a little earlier for late arrivals.
 """
 
 import asyncio
@@ -19,9 +20,10 @@ from node.errors import OperationError
 from node.ports import PeerUnreachable
 from node.service import WatchedChange
 from protocol import limits
-from protocol.dht_messages import ChangesPulled, PullChanges
+from protocol.dht_messages import ChangeNoted, ChangesPulled, PullChanges, PushChange
 from protocol.errors import StoreError
 from protocol.ids import Digest, PeerId
+from protocol.messages import Refusal, Reply
 from protocol.records import Record, stamp_of
 
 WATCHES_MAX: Final = limits.WATCHES_PER_PEER_MAX
@@ -50,13 +52,14 @@ class _Watch:
         self.is_exact = is_exact
         self.start = start
         self.number = number
+        self.began_at = asyncio.get_running_loop().time()
         self.pulled: dict[PeerId, int] = {}
         self.queue: asyncio.Queue[Record] = asyncio.Queue(_QUEUE_MAX)
         self._seen: OrderedDict[str, tuple[int, bytes, bytes]] = OrderedDict()
 
     def take(self, record: Record) -> bool:
         """Queue a version that is new to this watch; return False when it must come again."""
-        if record.stamp <= self.start or not matches(record.key, self.prefix, is_exact=self.is_exact):
+        if not matches(record.key, self.prefix, is_exact=self.is_exact):
             return True
         order = record.order
         seen = self._seen.get(record.key)
@@ -83,6 +86,7 @@ class Watcher:
         self._pulls = OwnedTasks(limit=WATCHES_MAX)
         self._members_changed: dict[int, asyncio.Event] = {}
         shelf.on_stored.append(self._record_stored)
+        shelf.on_written.append(self._record_written)
 
     async def close(self) -> None:
         """End all requests; the generators end with their readers. Idempotent."""
@@ -94,12 +98,15 @@ class Watcher:
         for event in self._members_changed.values():
             event.set()
 
-    def pushed(self, watch: int, record: Record) -> bool:
-        """Take a change that a member pushed; return whether anybody watches."""
-        found = self._watches.get(watch)
-        if found is not None and record.key and self._around.is_genuine(record, self._around.place_of(record.key)):
-            found.take(record)
-        return found is not None
+    def pushed(self, request: PushChange) -> Reply:
+        """Take a change that a member pushed."""
+        found, record = self._watches.get(request.watch), request.record
+        if found is None:
+            return ChangeNoted(is_watched=False)
+        is_genuine = record.key and self._around.is_genuine(record, self._around.place_of(record.key))
+        if is_genuine and not found.take(record):
+            return Refusal(reason="whoever watches is slow")
+        return ChangeNoted(is_watched=True)
 
     async def watch(self, prefix: str, *, exact: bool, since: str | None) -> AsyncGenerator[WatchedChange, None]:
         """Follow changes until closed; see ``node.service.PeerService``."""
@@ -137,6 +144,11 @@ class Watcher:
 
     def _record_stored(self, record: Record) -> None:
         for watch in self._watches.values():
+            if record.stamp > watch.start:
+                watch.take(record)
+
+    def _record_written(self, record: Record) -> None:
+        for watch in self._watches.values():
             watch.take(record)
 
     async def _pull_for_ever(self, watch: _Watch) -> None:
@@ -166,6 +178,7 @@ class Watcher:
                     since=since,
                     after=after,
                     lease_s=_LEASE_S,
+                    age_ms=int((asyncio.get_running_loop().time() - watch.began_at) * 1000) + 1,
                 )
                 try:
                     reply = await self._around.requester.request(peer_id, request, timeout_s=_PULL_TIMEOUT_S)
