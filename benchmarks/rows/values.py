@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import time
+from collections import Counter
 from typing import Any, Final
 
 from benchmarks.bench import Bench, BenchError
@@ -113,10 +114,10 @@ async def measure_writes(bench: Bench) -> Outcome:
         took_s = time.perf_counter() - began
         for client in clients:
             client.close()
-        acknowledged = [key for key, (status, _) in zip(keys, answers, strict=True) if status == 200]
+        acknowledged = [key for key, (refusal, _) in zip(keys, answers, strict=True) if not refusal]
         await asyncio.sleep(SPREAD_TIMEOUT_S)
         found = holders_on_disk(network, acknowledged)
-    refusals = sorted({status for status, _ in answers if status != 200})
+    refusals = Counter(refusal for refusal, _ in answers if refusal)
     wanted = min(HOLDERS, peers)
     thin = [key for key in acknowledged if len(found[key]) < wanted]
     sample = Sample.of([duration_s for _, duration_s in answers])
@@ -128,7 +129,7 @@ async def measure_writes(bench: Bench) -> Outcome:
         notes=(
             f"N = {peers}, {writes} connections, {writes // peers} writes through each peer, all sent at once; "
             f"one write: {spread(sample)}; copies are counted in every running peer's records.sqlite"
-            + (f"; other answers: {refusals}" if refusals else ""),
+            + (f"; other answers: {dict(refusals.most_common(3))}" if refusals else ""),
         ),
         figures={
             "took_s": took_s,
@@ -224,11 +225,14 @@ async def _read_for(
     return durations, missed
 
 
-async def _put_s(client: Client, key: str, value: bytes) -> tuple[int, float]:
-    """Write; return the status, 0 for no answer, and how long it took."""
+async def _put_s(client: Client, key: str, value: bytes) -> tuple[str, float]:
+    """Write; return why it was not acknowledged, the empty string if it was, and how long it took."""
     began = time.perf_counter()
+    refusal = ""
     try:
-        status = (await client.request("PUT", kv_path(key), body=value, timeout_s=30)).status
-    except OSError:
-        status = 0
-    return status, time.perf_counter() - began
+        response = await client.request("PUT", kv_path(key), body=value, timeout_s=30)
+        if response.status != 200:
+            refusal = f"{response.status} {response.document().get('detail')}"
+    except OSError as error:
+        refusal = f"no answer: {error!r}"
+    return refusal, time.perf_counter() - began

@@ -68,11 +68,12 @@ async def _stall(network: PairNetwork, stalled: list[PeerRow], duration_s: float
 
 
 async def _count(network: PairNetwork, peer: PeerRow, healthy: list[PeerRow], counts: Counter[str]) -> None:
-    """Count the events of one healthy peer that are about healthy peers; a stream that ends is counted as well."""
+    """Count the events of one healthy peer; a stream that ends before it is closed is counted as well."""
     ids = {other.id for other in healthy}
     async for event in network.events_of(peer):
-        if event.kind == "member" and event.document["id"] in ids:
-            counts[event.document["state"]] += 1
+        if event.kind == "member":
+            about = "" if event.document["id"] in ids else "stalled "
+            counts[about + event.document["state"]] += 1
         elif event.kind == "leader":
             counts["leader"] += 1
     counts["cut off"] += 1
