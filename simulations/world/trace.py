@@ -19,7 +19,7 @@ class Trace:
 
     def __init__(self, *, window: range = range(0)) -> None:
         """Keep the digest; ``window`` chooses the numbers of the events whose lines are kept as well."""
-        self._hash = hashlib.blake2b(digest_size=32)
+        self._hash = hashlib.sha256()
         self._window = window
         self.events = 0
         self.checkpoints: list[str] = []
