@@ -1,15 +1,14 @@
 """Damaged files under real peers: told, kept, never silently empty, and what was in them comes from the others."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 import pytest
 
+from tests.faults.asking import all_of, pid_of, put, view, wait_for_leader
 from tests.faults.words import findings, told
 from tests.running import Home, kill, running_home
 from tests.waiting import until_blocking
@@ -51,7 +50,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     with running_home(tmp_path_factory.mktemp("damage")) as home:
         home.up(3)
         for key, value in KEYS.items():
-            assert ask(home, "peer-1", "PUT", key, value)[0] == 200
+            put(home, "peer-1", key, value)
         yield home
 
 
@@ -61,11 +60,6 @@ def folder(home: Home) -> Path:
 
 def log_of(home: Home) -> str:
     return (folder(home) / "peer.log").read_text(errors="replace")
-
-
-def status(home: Home) -> dict[str, object]:
-    document: dict[str, object] = home.json("status", "--peer", VICTIM)
-    return document
 
 
 def break_it(home: Home, name: str, damage: Damage) -> str:
@@ -83,29 +77,9 @@ def forget(home: Home) -> None:
         path.unlink()
 
 
-def ask(home: Home, peer: str, method: str, key: str, value: bytes | None = None) -> tuple[int, bytes]:
-    """Ask a peer for a key, or give it one."""
-    token = json.loads((home.folder / "local" / "tokens.json").read_text())["member"]
-    code, _, content = home.request(
-        api_of(home, peer),
-        method,
-        f"/v1/kv?key={quote(key, safe='')}",
-        body=value,
-        headers={"Authorization": f"Bearer {token}"},
-    )
-    return code, content
-
-
-def api_of(home: Home, peer: str) -> str:
-    api: str = json.loads((home.folder / "local" / peer / "run.json").read_text())["api"]
-    return api
-
-
-def everything_through(home: Home, peer: str) -> dict[str, bytes]:
+def everything_through(home: Home, peer: str) -> dict[str, bytes | None]:
     """Read all keys through one peer."""
-    answers = {key: ask(home, peer, "GET", key) for key in KEYS}
-    assert {code for code, _ in answers.values()} == {200}, answers
-    return {key: content for key, (_, content) in answers.items()}
+    return all_of(home, peer, list(KEYS))
 
 
 @pytest.mark.parametrize("damage", [flip, empty, noise, Path.unlink])
@@ -120,42 +94,42 @@ def test_damaged_records_are_told_and_come_back_from_the_others(home: Home, dama
         assert "records.sqlite was damaged" in said and "is kept as" in said
         assert "damaged" in findings(home)["local: damage"]["detail"]
     assert everything_through(home, VICTIM) == KEYS
-    until_blocking(lambda: status(home)["keys_held"] == len(KEYS), what="every record back on the damaged peer")
+    until_blocking(lambda: view(home, VICTIM, "status")["keys_held"] == len(KEYS), what="every record back")
 
 
 @pytest.mark.parametrize("damage", [cut, Path.unlink])
 def test_damaged_documents_cost_no_record_and_no_identity(home: Home, damage: Damage) -> None:
     """Damaged ``peer.json``: told and kept; the peer finds the others through its seeds and is the same peer."""
     forget(home)
-    before = status(home)["id"]
+    before = view(home, VICTIM, "status")["id"]
 
     said = break_it(home, "peer.json", damage)
 
     assert ("peer.json is missing" if damage is Path.unlink else "peer.json was damaged") in said
     if damage is not Path.unlink:
         assert "peer.json" in findings(home)["local: damage"]["detail"]
-    assert status(home)["id"] == before
+    assert view(home, VICTIM, "status")["id"] == before
     assert everything_through(home, VICTIM) == KEYS
-    home.wait_for_one_leader(["peer-1", VICTIM, "peer-3"])
+    wait_for_leader(home, ["peer-1", VICTIM, "peer-3"])
 
 
 @pytest.mark.parametrize("damage", [noise, Path.unlink])
 def test_damaged_vote_is_told_and_the_peer_follows_without_voting_twice(home: Home, damage: Damage) -> None:
     """Damaged ``vote``: told; the term never falls, and the peer votes again once it knows the present one."""
     forget(home)
-    leader = home.wait_for_one_leader(["peer-1", VICTIM, "peer-3"])
+    leader = wait_for_leader(home, ["peer-1", VICTIM, "peer-3"])
     if leader == VICTIM:
         home.ok("elect", "--to", "peer-1")
-    term = int(home.json("leader", "--peer", "peer-1")["term"])
+    term = view(home, "peer-1", "leader")["term"]
 
     said = break_it(home, "vote", damage)
 
     assert ("vote file is missing" if damage is Path.unlink else "vote file") in said
     assert "does not vote before it has learned the current term" in said
-    assert home.wait_for_one_leader(["peer-1", VICTIM, "peer-3"]) != VICTIM
-    assert int(home.json("leader", "--peer", VICTIM)["term"]) >= term
+    assert wait_for_leader(home, ["peer-1", VICTIM, "peer-3"]) != VICTIM
+    assert view(home, VICTIM, "leader")["term"] >= term
     home.ok("elect", "--to", VICTIM)
-    assert home.wait_for_one_leader(["peer-1", VICTIM, "peer-3"]) == VICTIM
+    assert wait_for_leader(home, ["peer-1", VICTIM, "peer-3"]) == VICTIM
     assert everything_through(home, VICTIM) == KEYS
 
 
@@ -164,8 +138,8 @@ def test_damaged_identity_stops_one_peer_and_no_other(home: Home, damage: Damage
     """Damaged ``node.key``: never another peer; the error says what to do, the rest serves, the copy brings it back."""
     key, copy = folder(home) / "node.key", tmp_path / "node.key"
     shutil.copy2(key, copy)
-    before = status(home)["id"]
-    kill(home.peers()[VICTIM]["pid"])
+    before = view(home, VICTIM, "status")["id"]
+    kill(pid_of(home, VICTIM))
     damage(key)
 
     problem = told(home.run("--json", "restart", VICTIM), exit_code=1, cause="node.key")
@@ -176,28 +150,28 @@ def test_damaged_identity_stops_one_peer_and_no_other(home: Home, damage: Damage
 
     shutil.copy2(copy, key)
     home.ok("restart", VICTIM)
-    assert status(home)["id"] == before
+    assert view(home, VICTIM, "status")["id"] == before
     assert everything_through(home, VICTIM) == KEYS
 
 
 def test_everything_but_the_key_lost_at_once_comes_back(home: Home) -> None:
     """A disk of which only the key could be saved."""
-    before = status(home)["id"]
-    kill(home.peers()[VICTIM]["pid"])
+    before = view(home, VICTIM, "status")["id"]
+    kill(pid_of(home, VICTIM))
     for path in folder(home).iterdir():
         if path.name not in ("node.key", "start.json", "peer.log", "run.json"):
             path.unlink()
 
     home.ok("restart", VICTIM)
 
-    assert status(home)["id"] == before
-    until_blocking(lambda: status(home)["keys_held"] == len(KEYS), what="every record back")
+    assert view(home, VICTIM, "status")["id"] == before
+    until_blocking(lambda: view(home, VICTIM, "status")["keys_held"] == len(KEYS), what="every record back")
     assert everything_through(home, VICTIM) == KEYS
 
 
 def test_damaged_run_and_start_records_are_named(home: Home) -> None:
     """What only describes a process is written anew; how the peer was started is asked for again."""
-    kill(home.peers()[VICTIM]["pid"])
+    kill(pid_of(home, VICTIM))
     for name in ("run.json", "start.json"):
         (folder(home) / name).write_bytes(os.urandom(100))
 
