@@ -31,8 +31,11 @@ class Operation:
     version: str | None = None
     """Of the version written or found, where the answer told one."""
 
-    holders: int = 0
-    """How many holders confirmed a write."""
+    holders: tuple[str, ...] = ()
+    """Ids of the holders that confirmed a write."""
+
+    wanted: int = 0
+    """How many holders the write should have."""
 
     problem: str = ""
     """Why it failed or is unknown."""
@@ -43,6 +46,8 @@ class History:
     """All operations, in the order in which they began."""
 
     operations: list[Operation] = field(default_factory=list)
+    final_reads: list[Operation] = field(default_factory=list)
+    """Of each key through each running peer, after everything healed and settled."""
 
     def of_key(self, key: str) -> list[Operation]:
         """Return the operations on one key."""
