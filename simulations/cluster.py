@@ -49,6 +49,7 @@ class SimPeer:
         self.failure: BaseException | None = None
         """Why the last run ended by itself."""
         self.stop: asyncio.Event | None = None
+        self.asked_to_stop = False
         self.open_disk: OpenDisk | None = None
 
     @property
@@ -84,6 +85,8 @@ class Cluster:
         self.identity: Final = NetworkIdentity(
             name=name, key=draws.randbytes(32), admin_public_key=Identity(draws.randbytes(32)).public_key
         )
+        self.endings: list[str] = []
+        """Runs that ended by themselves, described; nobody asked for those."""
         self._neighbourhood = Neighbourhood()
         self._by_address: dict[str, SimPeer] = {}
         self.peers: Final = [self._make_peer(number, draws, k=k, profile=profile) for number in range(count)]
@@ -93,7 +96,7 @@ class Cluster:
     def start(self, peer: SimPeer) -> None:
         """Run the program on a host; seeds are the other peers' addresses."""
         stop = asyncio.Event()
-        peer.peer, peer.failure, peer.stop = None, None, stop
+        peer.peer, peer.failure, peer.stop, peer.asked_to_stop = None, None, stop, False
         task = peer.host.start(self._run(peer, stop))
         task.add_done_callback(lambda done: self._ended(peer, done))
 
@@ -110,6 +113,7 @@ class Cluster:
     def ask_to_stop(self, peer: SimPeer) -> None:
         """SIGTERM: the peer says goodbye and ends by itself."""
         if peer.stop is not None and peer.host.process is not None:
+            peer.asked_to_stop = True
             peer.host.process.run(peer.stop.set)
 
     # Looking and asking
@@ -176,7 +180,6 @@ class Cluster:
         return peer
 
     async def _run(self, peer: SimPeer, stop: asyncio.Event) -> None:
-
         disk = OpenDisk(peer.disk, identity=peer.disk.identity, wall_s=int(time.time()), noise=os.urandom(3))
         peer.open_disk = disk
 
@@ -203,9 +206,11 @@ class Cluster:
         return hears
 
     def _ended(self, peer: SimPeer, task: "asyncio.Task[Any]") -> None:
-        if task.cancelled():
+        if task.cancelled() or not peer.is_up:
             return
         peer.failure = task.exception()
+        if peer.failure is not None or (peer.stop is not None and not peer.asked_to_stop):
+            self.endings.append(f"{peer.name} at {self.loop.true_time:.3f} s: {peer.failure!r}")
         peer.peer = None
         peer.host.kill()
 
@@ -213,4 +218,4 @@ class Cluster:
         peer.peer = None
         if peer.open_disk is not None:
             disk, peer.open_disk = peer.open_disk, None
-            self.loop.create_task(disk.lose_power())
+            disk.lose_power()

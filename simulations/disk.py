@@ -39,7 +39,10 @@ class HostDisk:
         self.last_boot: int | None = None
         self.remembered: tuple[Descriptor, ...] = ()
         self.lost_promise = False
-        """Whether the vote file is gone though the peer voted."""
+        """Whether the vote file is gone though the peer voted; until a promise is saved again, as with a real file."""
+
+        self.losses = 0
+        """How often everything on it was lost."""
 
         self.sync_s = _SYNC_S
         """How long a sync takes, at least; up to three times as long."""
@@ -50,7 +53,8 @@ class HostDisk:
     def destroy(self) -> None:
         """Lose everything but the peer's key, as a disk that died and was replaced."""
         self.records = MemoryRecordStore()
-        self.lost_promise = self.promise is not None
+        self.losses += 1
+        self.lost_promise = self.lost_promise or self.promise is not None
         self.promise = None
         self.remembered = ()
 
@@ -123,6 +127,7 @@ class _Votes(VoteKeeper):
     def save(self, promise: Promise) -> None:
         # A vote file is made at the first start and never grows: it needs no space.
         self._disk.promise = promise
+        self._disk.lost_promise = False
 
 
 class OpenDisk:
@@ -140,7 +145,6 @@ class OpenDisk:
         platter.last_boot = self.boot
         self.promise = platter.promise
         self.may_vote = not platter.lost_promise
-        platter.lost_promise = False
         self.votes: Final = _Votes(platter)
         self.remembered = platter.remembered
         self.tokens = TOKENS
@@ -153,11 +157,12 @@ class OpenDisk:
     def begin_run(self, *, address: str, api: str) -> None:
         """Nobody looks for files of a simulated peer."""
 
-    async def lose_power(self) -> None:
+    def lose_power(self) -> None:
         """The process is gone: what it had not synced is lost, or was already on its way to the platter."""
         for records in self.records.unfinished:
             if self.platter.keeps_cut_off_write():
-                await self.platter.records.commit(records)
+                for stored in records:
+                    self.platter.records.store(stored)
         self.records.unfinished.clear()
 
 

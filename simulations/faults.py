@@ -4,6 +4,7 @@ A target names peers: ``peer-3``, ``leader`` (whom most follow at that moment), 
 schedule is made, or at that moment in a file), or ``all``. Faults with ``for_s`` end by themselves.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
@@ -165,3 +166,31 @@ AnyFault: TypeAlias = (
 def ends_at(fault: AnyFault) -> float:
     """Return when the fault itself is over, in seconds since the start of the scenario."""
     return fault.at_s + float(getattr(fault, "for_s", 0.0))
+
+
+def describe(fault: AnyFault, targets: Sequence[str] = ()) -> str:
+    """Return one line for people: what is done, to whom, how strongly."""
+    facts = msgspec.structs.asdict(fault)
+    words = [str(type(fault).__struct_config__.tag)]
+    match fault:
+        case Partition(groups=groups):
+            words.append(" | ".join(",".join(_short(name) for name in group) for group in groups))
+        case OneWayCut(sources=sources, targets=blocked):
+            words.append(f"{','.join(map(_short, sources))} -> {','.join(map(_short, blocked))}")
+        case Links(peers=peers):
+            words.append(",".join(map(_short, peers)) or "all")
+        case _ if "target" in facts:
+            words.append(", ".join(targets) if targets else f"{facts['target']} (nobody)")
+        case _:
+            words.append(", ".join(facts["lies"]))
+    defaults = dict(zip(type(fault).__struct_fields__[::-1], type(fault).__struct_defaults__[::-1], strict=False))
+    words += [
+        f"{name.removesuffix('_s')} {value:g}"
+        for name, value in facts.items()
+        if isinstance(value, float) and name not in ("at_s", "for_s") and value != defaults.get(name)
+    ]
+    return " ".join(words)
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("peer-")

@@ -25,7 +25,7 @@ class MemoryRecordStore:
         return self._records.get(digest)
 
     async def commit(self, records: Sequence[StoredRecord]) -> Sequence[Record]:
-        return [self._store(stored) for stored in records]
+        return [self.store(stored) for stored in records]
 
     async def remove(self, versions: Sequence[StoredRecord]) -> None:
         for stored in versions:
@@ -76,7 +76,8 @@ class MemoryRecordStore:
     async def close(self) -> None:
         """Nothing to finish."""
 
-    def _store(self, stored: StoredRecord) -> Record:
+    def store(self, stored: StoredRecord) -> Record:
+        """Store one record at once, and return the version now stored."""
         winner = newest(self._records.get(stored.digest), stored.record)
         assert winner is not None, "one of the two is a record"
         self._records[stored.digest] = winner

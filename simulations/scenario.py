@@ -51,11 +51,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     start_over_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.5
     """Peers start spread over so long."""
 
-    networks: Annotated[int, msgspec.Meta(ge=1, le=2)] = 1
-    """2: the peers start as two halves that have never met, and meet when the first partition ends."""
+    begin_with: Nodes | None = None
+    """So many peers start by themselves, in order of their names; the others wait for a ``start`` fault. None: all."""
 
     settle_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 20.0
-    """Time after the end of all faults within which everything must be well again."""
+    """Time after the end of all faults within which everything must be well again; less is used when it suffices."""
 
     workload: Workload = Workload()
     faults: tuple[AnyFault, ...] = ()

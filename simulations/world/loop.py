@@ -127,7 +127,7 @@ class SimLoop(base_events.BaseEventLoop):
             process: Process | None = handle._context.get(current)
             if process is None or process.state is State.RUNNING:
                 handle._run()
-            elif process.state is State.PAUSED:
+            else:
                 process.backlog.append(handle)
 
     def _advance(self) -> None:
@@ -160,7 +160,7 @@ class SimLoop(base_events.BaseEventLoop):
         self._dead_timers = 0
 
     def run_backlog(self, process: Process) -> None:
-        """Release what became due while ``process`` was paused."""
+        """Release what became due while ``process`` did not run."""
         self._ready.extend(process.backlog)
         process.backlog.clear()
 

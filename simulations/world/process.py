@@ -44,7 +44,7 @@ class Resource(Protocol):
 class Process:
     """One run of a program on a host, with its own entropy.
 
-    A crash runs no ``finally``: handles of a dead process are dropped, and its pending tasks are kept until the end
+    A crash runs no ``finally``: handles of a dead process wait in vain, and its pending tasks are kept until the end
     of the world, since a collected coroutine would run its ``finally`` at a moment of the collector's choice.
     """
 
@@ -60,7 +60,7 @@ class Process:
         self.tasks: list[asyncio.Task[Any]] = []
         self._keep_at = _TASKS_MIN
         self.backlog: deque[asyncio.Handle] = deque()
-        """What became due while paused, in order."""
+        """What became due while paused, or after the end, in order."""
         self.resources: dict[Resource, None] = {}
 
     def run(self, callback: Callable[..., object], *args: Any) -> None:
@@ -94,11 +94,12 @@ class Host:
         self.place: Final = place
         self.clock: Final = HostClock()
         self.process: Process | None = None
+        self.runs: list[Process] = []
+        """All processes so far, the present one last."""
         self.is_dark = False
         """Whether the machine is without power: it refuses nothing, it is just not there."""
         self._loop = loop
         self._seeds = random.Random(seed)
-        self._runs = 0
 
     @property
     def is_running(self) -> bool:
@@ -108,9 +109,9 @@ class Host:
     def start(self, program: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run ``program`` as this host's process and return its task."""
         assert self.process is None or self.process.state is State.DEAD, f"{self.name} runs already"
-        self._runs += 1
         self.is_dark = False
-        self.process = Process(self, serial=self._runs, seed=self._seeds.getrandbits(64))
+        self.process = Process(self, serial=len(self.runs) + 1, seed=self._seeds.getrandbits(64))
+        self.runs.append(self.process)
         return self.process.context.run(self._loop.create_task, program)
 
     def kill(self) -> None:
@@ -146,7 +147,6 @@ class Host:
         if process is None or process.state is State.DEAD:
             return
         process.state = State.DEAD
-        process.backlog.clear()
         for resource in list(process.resources):
             resource.process_ended(power_lost=power_lost)
         process.resources.clear()

@@ -1,0 +1,33 @@
+"""The end of a world: every task that is left ends inside it, so that none is collected half-way in the real one."""
+
+import asyncio
+from typing import Final
+
+from simulations.cluster import Cluster
+from simulations.world.errors import SimulationError
+from simulations.world.loop import SimLoop
+from simulations.world.process import State
+
+_PATIENCE_S: Final = 60.0
+"""Virtual time for what tasks still wait for while they are cancelled."""
+
+
+def bury(loop: SimLoop, cluster: Cluster) -> None:
+    """Cancel all tasks, those of dead processes too, and close the loop. The verdict has been spoken before."""
+    cluster.witness.listeners.clear()
+    for peer in cluster.peers:
+        peer.host.kill()
+    processes = [process for peer in cluster.peers for process in peer.host.runs]
+    for process in processes:
+        process.state = State.RUNNING  # what a crash left undone may run to its end now
+        loop.run_backlog(process)
+    tasks = [task for process in processes for task in process.tasks if not task.done()]
+    tasks += [task for task in asyncio.all_tasks(loop) if task not in tasks]
+    for task in tasks:
+        task.cancel()
+    try:
+        loop.run_until_complete(asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), _PATIENCE_S))
+    except (SimulationError, TimeoutError):
+        pass  # nothing more can be done for them
+    loop.failures.clear()
+    loop.close()

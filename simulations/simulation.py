@@ -1,0 +1,267 @@
+"""One run: a scenario and a seed go in, a verdict comes out, the same every time.
+
+After TigerBeetle's simulator: safety is watched while faults last; then everything is healed and progress is demanded.
+
+    start → workload and faults → heal → settle → final reads → verdict
+"""
+
+import asyncio
+import contextlib
+import gc
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from protocol.effects import RoleChanged
+from simulations.burial import bury
+from simulations.checkers import Checker, Context, make_checkers
+from simulations.clients import Clients
+from simulations.cluster import Cluster
+from simulations.looking import is_united, leaders_of, living_tables, missing_copies, terms_of
+from simulations.nemesis import Nemesis
+from simulations.record import Moment, RunRecord
+from simulations.scenario import Scenario
+from simulations.verdict import Check, Verdict
+from simulations.witness import Observation, Reported
+from simulations.world.entropy import Entropy, installed
+from simulations.world.errors import SimulationError
+from simulations.world.loop import SimLoop
+from simulations.world.network import Network
+from simulations.world.trace import Trace
+
+MOMENT_S: Final = 1.0
+QUIET_S: Final = 2.0
+"""All must have been well for so long before the final reads (DESIGN section 7)."""
+
+_LOOK_EVERY_S: Final = 0.25
+_GUARD_EVERY_S: Final = 0.05
+_COLLECT_EVERY_EVENTS: Final = 500_000
+"""Events of the network between two collections of garbage: at the same points of every run with the same seed."""
+
+_DATAGRAMS_PER_PEER_S_MAX: Final = 5_000
+"""A run that sends more, on average, drowns in a storm of messages."""
+
+PROCESSOR_S_MAX: Final = 3_600.0
+"""What one run may cost, for which no honest run comes near it."""
+
+
+class Storm(SimulationError):
+    """The run costs more than any honest one."""
+
+
+class Simulation:
+    """One run of one scenario."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int,
+        on_moment: Callable[[Moment], None] | None = None,
+        trace: Trace | None = None,
+    ) -> None:
+        """Make the world; nothing runs yet.
+
+        Args:
+            on_moment: Called at each full virtual second.
+            trace: Takes what crosses the network; one with a window keeps the lines of that window.
+        """
+        self.record: Final = RunRecord(scenario=scenario, seed=seed)
+        self._scenario = scenario
+        self._seed = seed
+        self._on_moment = on_moment
+        self._loop = SimLoop(seed=seed)
+        self._network = Network(self._loop, seed=seed, trace=trace)
+        self.cluster: Final = Cluster(
+            self._loop, self._network, count=scenario.nodes, seed=seed, k=scenario.k, profile=scenario.profile
+        )
+        self._clients = Clients(self.cluster, scenario.workload, self.record.history, seed)
+        self._nemesis = Nemesis(
+            self.cluster, scenario.faults, seed=seed, applied=self.record.applied, lie=lambda fault: None
+        )
+        self._checkers: list[Checker] = make_checkers(
+            Context(cluster=self.cluster, history=self.record.history, scenario=scenario, now=self._now)
+        )
+        self._elections = 0
+        self._sent_before = 0
+        self._collected_at = 0
+        self._spent_from_s = 0.0
+        self.cluster.witness.listeners.append(self._observed)
+
+    def run(self) -> Verdict:
+        """Run to the end and return the verdict.
+
+        What ends a run early, Ctrl-C too, is the verdict's first failed check; everything is taken down all the same.
+        """
+        self._spent_from_s = time.process_time()
+        with _collector_off(), installed(Entropy(self._loop, seed=self._seed)):
+            try:
+                self._loop.run_until_complete(self._story())
+            except KeyboardInterrupt:
+                self.record.cut_short = "interrupted"
+            except Exception as error:  # whatever it is, it is what the run came to
+                self.record.cut_short = f"{type(error).__name__}: {error}"
+            verdict = self._verdict()
+            bury(self._loop, self.cluster)
+        return verdict
+
+    # The story
+
+    async def _story(self) -> None:
+        self._guard()
+        watching = self._loop.create_task(self._watch())
+        self._start_peers()
+        self._nemesis.begin()
+        await asyncio.gather(self._clients.run(self._scenario.duration_s), asyncio.sleep(self._scenario.duration_s))
+        self._nemesis.heal()
+        self.record.healed_s = self._now()
+        await self._settle()
+        await self._clients.read_everything(self._clients.keys)
+        watching.cancel()
+        self._look()
+
+    def _start_peers(self) -> None:
+        scenario = self._scenario
+        first = self.cluster.peers[: scenario.begin_with or scenario.nodes]
+        for number, peer in enumerate(first):
+            self._loop.at(scenario.start_over_s * number / len(first), self.cluster.start, peer)
+
+    async def _settle(self) -> None:
+        """Wait until all has been well for a while, or until it should have been."""
+        began_s, well_since = self._now(), None
+        while self._now() < began_s + self._scenario.settle_s:
+            is_well = is_united(self.cluster) and missing_copies(self.cluster) == 0
+            well_since = (self._now() if well_since is None else well_since) if is_well else None
+            if well_since is not None and self._now() >= well_since + QUIET_S:
+                self.record.settled_s = well_since
+                return
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(MOMENT_S - self._now() % MOMENT_S)
+            self._look()
+
+    def _guard(self) -> None:
+        """Collect garbage when it is time, and end a run that has lost itself."""
+        now, events = self._now(), self._network.trace.events
+        if events - self._collected_at >= _COLLECT_EVERY_EVENTS:
+            self._collected_at = events
+            gc.collect()
+        if self._network.counts["sent"] > _DATAGRAMS_PER_PEER_S_MAX * self._scenario.nodes * (now + 10):
+            raise Storm(f"{self._network.counts['sent']} datagrams in {now:.1f} s: a storm of messages")
+        if time.process_time() - self._spent_from_s > PROCESSOR_S_MAX:
+            raise Storm(f"{PROCESSOR_S_MAX:.0f} s of processor time spent after {now:.1f} s of virtual time")
+        self._loop.at(now + _GUARD_EVERY_S, self._guard)
+
+    # Watching
+
+    def _now(self) -> float:
+        return self._loop.true_time
+
+    def _observed(self, observation: Observation) -> None:
+        if isinstance(observation, Reported) and isinstance(observation.event, RoleChanged):
+            self._elections += observation.event.role == "leader"
+        for checker in self._checkers:
+            checker.observed(observation)
+
+    def _look(self) -> None:
+        """Let the checkers scan everything, and note how it stands."""
+        now = self._now()
+        for checker in self._checkers:
+            checker.scanned(now)
+        moment = self._moment(now)
+        self.record.moments.append(moment)
+        if self._on_moment is not None:
+            self._on_moment(moment)
+
+    def _moment(self, now: float) -> Moment:
+        history, sent = self.record.history, self._network.counts["sent"]
+        names = {peer.disk.identity.peer_id: peer.name for peer in self.cluster.peers}
+        datagrams, self._sent_before = sent - self._sent_before, sent
+        tables: dict[int, int] = {}
+        for table, count in living_tables(self.cluster).items():
+            tables[len(table)] = tables.get(len(table), 0) + count
+        healed = self.record.healed_s is not None
+        return Moment(
+            at_s=now,
+            up=sum(peer.is_up for peer in self.cluster.peers),
+            alive_tables=tables,
+            leaders={names.get(peer_id, peer_id.hex()[:8]): n for peer_id, n in leaders_of(self.cluster).items()},
+            terms=terms_of(self.cluster),
+            ok=history.count("ok"),
+            failed=history.count("failed"),
+            unknown=history.count("unknown"),
+            faults_now=tuple(
+                applied.text
+                for applied in self.record.applied
+                if applied.began_s > now - MOMENT_S or (applied.ended_s > now and not healed)
+            ),
+            datagrams=datagrams,
+        )
+
+    # The verdict
+
+    def _verdict(self) -> Verdict:
+        scenario = self._scenario
+        self.record.checkpoints = list(self._network.trace.checkpoints)
+        checks = (*self._own_checks(), *(checker.finished() for checker in self._checkers))
+        return Verdict(
+            scenario=scenario.name,
+            nodes=scenario.nodes,
+            seed=self._seed,
+            verdict="PASS" if all(check.ok for check in checks) else "FAIL",
+            checks=checks,
+            figures=self._figures(),
+            trace_sha256=self._network.trace.digest,
+            replay=f"pair simulate {scenario.name} --nodes {scenario.nodes} --seed {self._seed}"
+            f" --duration {scenario.duration_s:g}",
+        )
+
+    def _own_checks(self) -> Iterator[Check]:
+        cut_short, failures = self.record.cut_short, self._loop.failures
+        yield Check(
+            name="the run came to its end",
+            ok=not cut_short,
+            detail=f"after {self._now():.1f} s: {cut_short}" if cut_short else f"{self._now():.1f} simulated seconds",
+        )
+        yield Check(
+            name="no error escaped",
+            ok=not failures,
+            detail=f"{len(failures)}, the first: {failures[0]!r}" if failures else "none in any task or callback",
+        )
+        endings = self.cluster.endings
+        yield Check(
+            name="no peer ended by itself",
+            ok=not endings,
+            detail=f"{len(endings)}, the first: {endings[0]}" if endings else f"{len(self.cluster.peers)} peers",
+        )
+
+    def _figures(self) -> dict[str, float]:
+        history, counts, record = self.record.history, self._network.counts, self.record
+        figures = {
+            "operations_ok": history.count("ok"),
+            "operations_failed": history.count("failed"),
+            "operations_unknown": history.count("unknown"),
+            "elections": self._elections,
+            "faults": len(record.applied),
+            "datagrams": counts["sent"],
+            "datagrams_lost": counts["lost"] + counts["cut"],
+            "stream_pieces": counts["pieces"],
+            "simulated_s": round(self._now(), 3),
+        }
+        if record.healed_s is not None and record.settled_s is not None:
+            figures["recovery_s"] = round(record.settled_s - record.healed_s, 3)
+        return {name: float(value) for name, value in figures.items()}
+
+
+@contextlib.contextmanager
+def _collector_off() -> Iterator[None]:
+    """Collect garbage only where the run says so: finalizers can send, and the collector's moments are its own."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
