@@ -1,20 +1,25 @@
 """Requests and replies between peers: by datagram where both fit one, over TCP otherwise.
 
-A request is sent again when the usual round trip has long passed (RFC 6298; Karn's rule for samples), and fails
-at once when its peer is found dead. Replies are believed only from the peer that was asked. At most
-``REQUESTS_IN_FLIGHT_MAX`` requests are out, and at most ``INBOUND_QUEUE_MAX`` are being served; beyond that an
-inbound request is dropped, and its sender tries again.
+A request is sent again when the usual round trip has long passed (RFC 6298), and fails at once when its peer is found
+dead. Only an answer to the first try tells a round trip (Karn's rule), so under congestion none might ever come: a
+try that went unanswered doubles the wait for all later requests to that peer until one does (RFC 6298, section 5).
+
+Replies are believed only from the peer that was asked. At most ``REQUESTS_IN_FLIGHT_MAX`` requests are out, and at
+most ``INBOUND_QUEUE_MAX`` are being served; beyond that an inbound request is dropped, and its sender tries again.
 """
 
 import asyncio
+import functools
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from node.clock import steady_s
 from node.datagrams import DatagramPort
 from node.peer_client import PeerClient
 from node.ports import Members, PeerUnreachable
@@ -24,8 +29,14 @@ from protocol.ids import PeerId, ShortId, short_id_of
 from protocol.messages import Refusal, Reply, ReplyTooLarge, Request
 from protocol.statements import Descriptor
 
+Answer: TypeAlias = Reply | Coroutine[Any, Any, Reply]
+"""What serves a request: the reply itself where nothing has to be waited for."""
+
 _RETRY_MIN_S: Final = 0.1
 """Shortest wait before a datagram is sent again: a holder that syncs to disk under load is not a lost datagram."""
+
+_RETRY_MAX_S: Final = 2.0
+"""Longest wait for which earlier requests are the reason: a peer that was cut off is asked again so soon."""
 
 _ROUND_TRIP_GUESS_S: Final = 0.02
 
@@ -39,12 +50,32 @@ _log = logging.getLogger("pair.exchange")
 class _RoundTrip:
     """Smoothed round trip and its deviation, in seconds (RFC 6298, section 2)."""
 
-    smoothed_s: float
-    deviation_s: float
+    smoothed_s: float | None = None
+    """None before the first sample."""
+
+    deviation_s: float = 0.0
+    backed_off_s: float = 0.0
+    """The wait that unanswered tries made necessary; 0 after an answer to a first try."""
+
+    @property
+    def usual_s(self) -> float:
+        return _ROUND_TRIP_GUESS_S if self.smoothed_s is None else self.smoothed_s + 4 * self.deviation_s
+
+    @property
+    def wait_s(self) -> float:
+        return max(_RETRY_MIN_S, self.usual_s, self.backed_off_s)
 
     def add(self, sample_s: float) -> None:
-        self.deviation_s += (abs(self.smoothed_s - sample_s) - self.deviation_s) / 4
-        self.smoothed_s += (sample_s - self.smoothed_s) / 8
+        self.backed_off_s = 0.0
+        if self.smoothed_s is None:
+            self.smoothed_s, self.deviation_s = sample_s, sample_s / 2
+        else:
+            self.deviation_s += (abs(self.smoothed_s - sample_s) - self.deviation_s) / 4
+            self.smoothed_s += (sample_s - self.smoothed_s) / 8
+
+    def back_off(self, waited_s: float) -> None:
+        """Note that a try went unanswered for so long: many that waited together double the wait once."""
+        self.backed_off_s = max(self.backed_off_s, min(_RETRY_MAX_S, 2 * waited_s))
 
 
 @dataclass(slots=True, eq=False)
@@ -57,11 +88,16 @@ class _Pending:
     """The request, encoded."""
 
     future: "asyncio.Future[Reply]"
+    round_trip: _RoundTrip
     sent_at: float
+    """On the steady clock: some loops tell whole milliseconds only."""
+
     deadline: float
     wait_s: float
     timer: asyncio.TimerHandle | None = None
     tries: int = 0
+    over_tcp: "asyncio.Task[None] | None" = None
+    """Fetches a reply that fits no datagram."""
 
     def fail(self, reason: str) -> None:
         if not self.future.done():
@@ -80,7 +116,7 @@ class Exchange:
         members: Members,
         datagrams: DatagramPort,
         client: PeerClient,
-        handle: Callable[[PeerId, Request], Awaitable[Reply]],
+        handle: Callable[[PeerId, Request], Answer],
         random: random.Random,
     ) -> None:
         self._members = members
@@ -88,7 +124,7 @@ class Exchange:
         self._client = client
         self._handle = handle
         self._random = random
-        self._slots = asyncio.Semaphore(limits.REQUESTS_IN_FLIGHT_MAX)
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._pending: dict[int, _Pending] = {}
         self._over_tcp: dict[asyncio.Timeout, PeerId] = {}
         self._serving: dict[tuple[PeerId, int], asyncio.Task[None]] = {}
@@ -96,28 +132,20 @@ class Exchange:
         self._stopped = False
         self.counts: dict[str, int] = {"requests": 0, "retries": 0, "timeouts": 0, "served": 0, "dropped": 0, "tcp": 0}
 
-    async def request(self, peer_id: PeerId, request: Request, *, timeout_s: float) -> Reply:
-        """Send ``request`` and return the reply; see ``node.ports.Requester``."""
+    def request(self, peer_id: PeerId, request: Request, *, timeout_s: float) -> Awaitable[Reply]:
+        """Send ``request`` and return what becomes the reply; see ``node.ports.Requester``.
+
+        A datagram has left when this returns. Everything that must wait first waits in a coroutine.
+        """
         deadline = asyncio.get_running_loop().time() + timeout_s
-        await self._take_slot(deadline)
-        try:
-            self.counts["requests"] += 1
-            request = self._addressed(peer_id, request)
-            try:
-                data = codec.encode(request)
-            except LocalProtocolError:
-                return await self._request_over_tcp(peer_id, request, deadline)
-            reply = await self._request_by_datagram(peer_id, request, data, deadline)
-            if isinstance(reply, ReplyTooLarge):
-                return await self._request_over_tcp(peer_id, request, deadline)
-            return reply
-        finally:
-            self._slots.release()
+        if self._stopped or self._is_full():
+            return self._request_later(peer_id, request, deadline)
+        return self._begin(peer_id, request, deadline)
 
     def usual_round_trip_s(self, peer_id: PeerId) -> float:
         """Return the smoothed round trip plus four deviations, in seconds; a guess at first."""
         known = self._round_trips.get(peer_id)
-        return _ROUND_TRIP_GUESS_S if known is None else known.smoothed_s + 4 * known.deviation_s
+        return _ROUND_TRIP_GUESS_S if known is None else known.usual_s
 
     def member_down(self, peer_id: PeerId) -> None:
         """Fail everything asked of a dead member now instead of when its time runs out."""
@@ -136,7 +164,10 @@ class Exchange:
             pending.fail("this peer stops")
         for scope in list(self._over_tcp):
             _end_now(scope)
-        tasks = list(self._serving.values())
+        while self._waiting:
+            self._wake_next()
+        fetching = [pending.over_tcp for pending in self._pending.values() if pending.over_tcp is not None]
+        tasks = [*self._serving.values(), *fetching]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -149,11 +180,14 @@ class Exchange:
         if pending is None or pending.future.done() or short_id_of(pending.peer_id) != sender:
             return
         if pending.tries == 1:
-            self._sample(pending.peer_id, asyncio.get_running_loop().time() - pending.sent_at)
-        pending.future.set_result(reply)
+            pending.round_trip.add(steady_s() - pending.sent_at)
+        if not isinstance(reply, ReplyTooLarge):
+            pending.future.set_result(reply)
+        elif pending.over_tcp is None:
+            pending.over_tcp = asyncio.get_running_loop().create_task(self._fetch_over_tcp(pending))
 
     def request_received(self, sender: Descriptor, request: Request) -> None:
-        """Serve a member's request in a task of its own, unless the same one is being served or too many are."""
+        """Serve a member's request, in a task where that takes time, unless it is being served or too many are."""
         entry = (sender.peer_id, request.request_id)
         if entry in self._serving or self._stopped:
             return
@@ -161,63 +195,109 @@ class Exchange:
             self.counts["dropped"] += 1
             return
         self.counts["served"] += 1
-        self._serving[entry] = asyncio.get_running_loop().create_task(self._serve(entry, sender, request))
+        try:
+            answer = self._handle(sender.peer_id, request)
+        except Exception as error:  # as in ``_serve``
+            answer = _failed(request, error)
+        if isinstance(answer, Reply):
+            self._reply(sender, request.request_id, answer)
+        else:
+            task = asyncio.get_running_loop().create_task(self._serve(answer, sender, request))
+            self._serving[entry] = task
+            task.add_done_callback(functools.partial(self._served, entry, answer))
 
-    async def _serve(self, entry: tuple[PeerId, int], sender: Descriptor, request: Request) -> None:
-        peer_id, request_id = entry
+    async def _serve(self, answer: Coroutine[Any, Any, Reply], sender: Descriptor, request: Request) -> None:
+        entry = (sender.peer_id, request.request_id)
         overrun = asyncio.get_running_loop().call_later(_SERVE_TIMEOUT_S, self._serving[entry].cancel)
         try:
-            reply = await self._handle(peer_id, request)
+            reply = await answer
         except Exception as error:  # the top of this task: a handler's defect must not look like a dead peer
-            _log.error("serving %s failed: %r", type(request).__name__, error, exc_info=error)
-            reply = Refusal(reason="internal failure")
+            reply = _failed(request, error)
         finally:
             overrun.cancel()
-            del self._serving[entry]
+        self._reply(sender, request.request_id, reply)
+
+    def _served(
+        self, entry: tuple[PeerId, int], answer: Coroutine[Any, Any, Reply], task: "asyncio.Task[None]"
+    ) -> None:
+        answer.close()  # It may never have begun.
+        del self._serving[entry]
+
+    def _reply(self, sender: Descriptor, request_id: int, reply: Reply) -> None:
         try:
             data = codec.encode(msgspec.structs.replace(reply, request_id=request_id, receiver_boot=sender.boot))
         except LocalProtocolError:
             data = codec.encode(ReplyTooLarge(request_id=request_id, receiver_boot=sender.boot))
         # To the member's own address, never to the source of the datagram: nobody can be flooded with replies.
-        self._datagrams.send_encoded(data, sender.address, short_id_of(peer_id))
+        self._datagrams.send_encoded(data, sender.address, short_id_of(sender.peer_id))
 
     # Outbound
 
-    async def _take_slot(self, deadline: float) -> None:
+    def _is_full(self) -> bool:
+        return len(self._pending) + len(self._over_tcp) >= limits.REQUESTS_IN_FLIGHT_MAX
+
+    def _wake_next(self) -> None:
+        """Let the next request that waits for a place look whether there is one."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    async def _request_later(self, peer_id: PeerId, request: Request, deadline: float) -> Reply:
         """Wait for one of the places of requests that are out."""
+        while self._is_full() and not self._stopped:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await turn
+            except TimeoutError as error:
+                self._wake_next()  # it may have been our turn just now
+                raise PeerUnreachable("too many requests are out") from error
+            except asyncio.CancelledError:
+                self._wake_next()
+                raise
         if self._stopped:
             raise PeerUnreachable("this peer stops")
-        if not self._slots.locked():
-            await self._slots.acquire()  # returns at once
-            return
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._slots.acquire()
-        except TimeoutError as error:
-            raise PeerUnreachable("too many requests are out") from error
+        return await self._begin(peer_id, request, deadline)
 
-    def _addressed(self, peer_id: PeerId, request: Request) -> Request:
+    def _begin(self, peer_id: PeerId, request: Request, deadline: float) -> Awaitable[Reply]:
         peer = self._members.find(peer_id)
         if peer is None:
             raise PeerUnreachable("not a member")
-        return msgspec.structs.replace(request, request_id=self._random.getrandbits(63), receiver_boot=peer.boot)
-
-    async def _request_by_datagram(self, peer_id: PeerId, request: Request, data: bytes, deadline: float) -> Reply:
-        loop = asyncio.get_running_loop()
-        wait_s = max(_RETRY_MIN_S, self.usual_round_trip_s(peer_id))
-        pending = _Pending(peer_id, request, data, loop.create_future(), loop.time(), deadline, wait_s)
-        self._pending[request.request_id] = pending
+        self.counts["requests"] += 1
+        number = self._random.getrandbits(63)
+        request = msgspec.structs.replace(request, request_id=number, receiver_boot=peer.boot)
         try:
-            self._send(pending)
-            return await pending.future
-        finally:
-            del self._pending[request.request_id]
-            if pending.timer is not None:
-                pending.timer.cancel()
+            data = codec.encode(request)
+        except LocalProtocolError:
+            return self._request_over_tcp(peer_id, request, deadline)
+        round_trip = self._round_trips.get(peer_id)
+        if round_trip is None:
+            round_trip = _RoundTrip()
+            if len(self._round_trips) < limits.MEMBERS_MAX:
+                self._round_trips[peer_id] = round_trip
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        pending = _Pending(peer_id, request, data, future, round_trip, steady_s(), deadline, round_trip.wait_s)
+        self._pending[number] = pending
+        future.add_done_callback(functools.partial(self._ended, number))
+        self._send(pending)
+        return future
+
+    def _ended(self, number: int, future: "asyncio.Future[Reply]") -> None:
+        """Forget a request that was answered, failed, or given up by who asked."""
+        pending = self._pending.pop(number)
+        if pending.timer is not None:
+            pending.timer.cancel()
+        if pending.over_tcp is not None:
+            pending.over_tcp.cancel()
+        if self._waiting:
+            self._wake_next()
 
     def _send(self, pending: _Pending) -> None:
         """Send once more and arm the timer for the time after; fail at the deadline."""
-        if pending.future.done():
+        if pending.future.done() or pending.over_tcp is not None:
             return
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -228,12 +308,23 @@ class Exchange:
             return
         if peer.boot != pending.request.receiver_boot and not _readdress(pending, peer.boot):
             return
-        pending.tries += 1
-        if pending.tries > 1:
+        if pending.tries:
             self.counts["retries"] += 1
+            pending.round_trip.back_off(pending.wait_s)
+            pending.wait_s *= 2
+        pending.tries += 1
         self._datagrams.send_encoded(pending.data, peer.address, short_id_of(pending.peer_id))
         pending.timer = loop.call_at(min(pending.deadline, now + pending.wait_s), self._send, pending)
-        pending.wait_s *= 2
+
+    async def _fetch_over_tcp(self, pending: _Pending) -> None:
+        """Ask again over TCP for a reply that fits no datagram."""
+        try:
+            reply = await self._request_over_tcp(pending.peer_id, pending.request, pending.deadline)
+        except PeerUnreachable as error:
+            pending.fail(str(error))
+        else:
+            if not pending.future.done():
+                pending.future.set_result(reply)
 
     async def _request_over_tcp(self, peer_id: PeerId, request: Request, deadline: float) -> Reply:
         self.counts["tcp"] += 1
@@ -254,12 +345,11 @@ class Exchange:
         except RemoteProtocolError as error:
             raise PeerUnreachable(f"the peer answered nonsense: {error}") from error
 
-    def _sample(self, peer_id: PeerId, sample_s: float) -> None:
-        known = self._round_trips.get(peer_id)
-        if known is not None:
-            known.add(sample_s)
-        elif len(self._round_trips) < limits.MEMBERS_MAX:
-            self._round_trips[peer_id] = _RoundTrip(sample_s, sample_s / 2)
+
+def _failed(request: Request, error: Exception) -> Refusal:
+    """Log a defect of a handler; return what its request is answered with."""
+    _log.error("serving %s failed: %r", type(request).__name__, error, exc_info=error)
+    return Refusal(reason="internal failure")
 
 
 def _readdress(pending: _Pending, boot: int) -> bool:

@@ -20,6 +20,7 @@ from node.config import PeerConfig
 from node.dht import Dht
 from node.driver import Driver
 from node.events import EventBus
+from node.exchange import Answer
 from node.handover import Handovers
 from node.membership_view import MembershipView
 from node.remembering import Remembering
@@ -40,7 +41,7 @@ from protocol.effects import (
 )
 from protocol.errors import EnvironmentFault, StoreError
 from protocol.ids import PeerId
-from protocol.messages import HandoverWish, Reply, Request
+from protocol.messages import HandoverWish, Request
 from protocol.records import Record
 from protocol.statements import Address, Descriptor, signed
 
@@ -181,10 +182,10 @@ class Peer:
             now=steady_s(),
         )
 
-    async def _serve(self, sender: PeerId, request: Request) -> Reply:
+    def _serve(self, sender: PeerId, request: Request) -> Answer:
         if isinstance(request, HandoverWish):
             return self._handovers.serve(request)
-        return await self._dht.handle(sender, request)
+        return self._dht.handle(sender, request)
 
     # What the core reports
 

@@ -1,6 +1,6 @@
 """What the parts of a peer ask of each other, so that each can be built, tested and simulated alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,13 +41,13 @@ class Members(Protocol):
 class Requester(Protocol):
     """Asks other peers. Uses a datagram where request and reply fit one, TCP otherwise."""
 
-    async def request(self, peer_id: PeerId, request: Request, *, timeout_s: float) -> Reply:
-        """Send ``request`` (its number and receiver boot are filled in) and return the reply.
+    def request(self, peer_id: PeerId, request: Request, *, timeout_s: float) -> Awaitable[Reply]:
+        """Send ``request`` (its number and receiver boot are filled in); what is returned becomes the reply.
 
         Lost datagrams are sent again within ``timeout_s``; handlers are idempotent.
 
         Raises:
-            PeerUnreachable: No reply in time, or the peer is not a member.
+            PeerUnreachable: No reply in time, or the peer is not a member; at once or by what is returned.
         """
 
     def usual_round_trip_s(self, peer_id: PeerId) -> float:

@@ -9,12 +9,12 @@ boot; the core answers all others (introduce yourself; my boot is another).
 """
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from node.config import PeerConfig
 from node.datagrams import DatagramPort
-from node.exchange import Exchange
+from node.exchange import Answer, Exchange
 from node.links import Links
 from node.membership_view import MembershipView
 from node.peer_client import PeerClient
@@ -39,7 +39,7 @@ class Transport:
         members: MembershipView,
         random: random.Random,
         tell_core: Callable[[Input], None],
-        serve: Callable[[PeerId, Request], Awaitable[Reply]],
+        serve: Callable[[PeerId, Request], Answer],
         on_stock_datagram: Callable[[bytes, tuple[str, int]], None],
     ) -> None:
         """Open nothing yet.
@@ -119,7 +119,8 @@ class Transport:
             return Refusal(reason="not a member here")
         if not self._is_for_this_boot(request):
             return Refusal(reason="meant for another boot")
-        return await self._serve(sender, request)
+        answer = self._serve(sender, request)
+        return answer if isinstance(answer, Reply) else await answer
 
     def _is_for_this_boot(self, request: Request) -> bool:
         return not request.changes_state or request.receiver_boot == self._core.descriptor.boot

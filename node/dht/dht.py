@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable
-from typing import Final
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, Final
 
 from node.dht.collecting import Collector
 from node.dht.followers import Followers
@@ -165,26 +165,26 @@ class Dht:
 
     # What other peers ask
 
-    async def handle(self, sender: PeerId, request: Request) -> Reply:
-        """Answer a member's request."""
+    def handle(self, sender: PeerId, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
+        """Answer a member's request: at once, unless that takes time."""
         try:
-            return await self._answer(sender, request)
+            answer = self._answer(sender, request)
         except StoreError as error:
-            _log.warning("a request cannot be answered: %s", error)
-            return Refusal(reason="store-failed")
+            return _cannot_answer(error)
+        return answer if isinstance(answer, Reply) else _answer_later(answer)
 
-    async def _answer(self, sender: PeerId, request: Request) -> Reply:
+    def _answer(self, sender: PeerId, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
         match request:
             case Fetch():
                 return self._serving.fetch(request)
             case Store():
-                return await self._serving.store(sender, request)
+                return self._serving.store(sender, request)
             case Offer():
                 return self._serving.offer(sender, request)
             case Compare():
                 return self._repair.answer_compare(sender, request)
             case ListKeys():
-                return await self._serving.list_keys(request)
+                return self._serving.list_keys(request)
             case PullChanges():
                 return self._followers.pull(sender, request)
             case PushChange():
@@ -260,3 +260,15 @@ class Dht:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOCK_TIMEOUT_S):
                 await stock.set_digest(place, value)
+
+
+async def _answer_later(answer: Coroutine[Any, Any, Reply]) -> Reply:
+    try:
+        return await answer
+    except StoreError as error:
+        return _cannot_answer(error)
+
+
+def _cannot_answer(error: StoreError) -> Refusal:
+    _log.warning("a request cannot be answered: %s", error)
+    return Refusal(reason="store-failed")

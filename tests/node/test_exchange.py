@@ -3,16 +3,16 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from node.datagrams import DatagramPort
-from node.exchange import Exchange
+from node.exchange import Answer, Exchange, _RoundTrip
 from node.peer_client import PeerClient
 from node.ports import PeerUnreachable
 from protocol import codec, limits
@@ -106,7 +106,7 @@ async def _refuse(sender: PeerId, request: Request) -> Reply:
 
 
 @contextlib.asynccontextmanager
-async def _world(handle: Callable[[PeerId, Request], Awaitable[Reply]] = _refuse) -> AsyncIterator[_World]:
+async def _world(handle: Callable[[PeerId, Request], Answer] = _refuse) -> AsyncIterator[_World]:
     wire, tcp = _Wire(), _Tcp()
     members = _Members(descriptor_of(BOB, 7402, boot=2**60), descriptor_of(CAROL, 7403, boot=2**60 + 5))
     exchange = Exchange(
@@ -122,8 +122,12 @@ async def _world(handle: Callable[[PeerId, Request], Awaitable[Reply]] = _refuse
         await exchange.stop()
 
 
-def _ask(world: _World, request: Request = _WISH, *, who: Identity = BOB) -> asyncio.Task[Reply]:
-    return asyncio.create_task(world.exchange.request(who.peer_id, request, timeout_s=10.0))
+def _ask(world: _World, request: Request = _WISH, *, who: Identity = BOB) -> asyncio.Future[Reply]:
+    return asyncio.ensure_future(world.exchange.request(who.peer_id, request, timeout_s=10.0))
+
+
+def _latest_wait_s(world: _World) -> float:
+    return list(world.exchange._pending.values())[-1].wait_s
 
 
 async def test_a_request_is_numbered_addressed_and_answered() -> None:
@@ -170,6 +174,60 @@ async def test_a_lost_datagram_is_sent_again_and_gives_no_sample() -> None:
     assert first == second
     assert world.exchange.usual_round_trip_s(BOB.peer_id) == guess_s
     assert world.exchange.counts["retries"] == 1
+
+
+async def test_an_unanswered_try_doubles_the_wait_of_later_requests_until_a_first_try_is_answered() -> None:
+    """RFC 6298, section 5: no round trip is learned from repeated tries, so the wait itself must remember."""
+    async with _world() as world:
+        first, beside = _ask(world), _ask(world)
+        await until(lambda: len(world.wire.sent) == 4)
+        for request in world.wire.requests()[2:]:
+            world.answer(request, Accepted())
+        await asyncio.gather(first, beside)
+        asked = [_ask(world)]
+        after_s = _latest_wait_s(world)
+        asked.append(_ask(world, who=CAROL))
+        others_s = _latest_wait_s(world)
+        world.answer(world.wire.requests()[4], Accepted())
+        await asked[0]
+        asked.append(_ask(world))
+        in_the_end_s = _latest_wait_s(world)
+        for future in asked[1:]:
+            future.cancel()
+
+    assert (after_s, others_s, in_the_end_s) == (0.2, 0.1, 0.1)
+
+
+async def test_the_remembered_wait_is_bounded() -> None:
+    """A peer that was silent for long is asked again soon after it came back."""
+    trip = _RoundTrip()
+    for _ in range(20):
+        trip.back_off(trip.wait_s)
+
+    assert trip.wait_s == 2.0
+
+
+async def test_what_needs_no_waiting_is_answered_at_once() -> None:
+    """A read costs no task."""
+    async with _world(lambda sender, request: Accepted()) as world:
+        world.exchange.request_received(world.members.table[BOB.peer_id], HandoverWish(request_id=5))
+
+        ((message, _, _),) = world.wire.sent
+        assert message == Accepted(request_id=5, receiver_boot=2**60)
+
+
+async def test_a_request_given_up_makes_room_for_one_that_waits() -> None:
+    """Whoever cancels, or is cancelled while it waits, costs nobody else a place."""
+    async with _world() as world:
+        asked = [_ask(world) for _ in range(limits.REQUESTS_IN_FLIGHT_MAX)]
+        gone, waiting = _ask(world, who=CAROL), _ask(world, who=CAROL)
+        await asyncio.sleep(0)
+        gone.cancel()
+        asked[0].cancel()
+        await until(lambda: len(world.wire.sent) == limits.REQUESTS_IN_FLIGHT_MAX + 1)
+        for future in (*asked, waiting):
+            future.cancel()
+        await asyncio.gather(*asked, gone, waiting, return_exceptions=True)
 
 
 async def test_round_trips_are_learned_from_first_answers() -> None:
@@ -385,7 +443,9 @@ async def test_a_stop_ends_what_is_asked_and_what_is_served() -> None:
 class _Node:
     """A peer of datagrams, TCP port and exchange; ``serve`` answers what it is asked."""
 
-    def __init__(self, identity: Identity, serve: Callable[[PeerId, Request], Awaitable[Reply]] = _refuse) -> None:
+    def __init__(
+        self, identity: Identity, serve: Callable[[PeerId, Request], Coroutine[Any, Any, Reply]] = _refuse
+    ) -> None:
         self.identity = identity
         self.serve = serve
         self.members = _Members(local=identity.peer_id)

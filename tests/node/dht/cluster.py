@@ -190,7 +190,8 @@ class Cluster:
             if sender.peer_id not in receiver.members.known:
                 reply = Refusal(reason="not a member here")
             else:
-                reply = await receiver.dht.handle(sender.peer_id, request)
+                answer = receiver.dht.handle(sender.peer_id, request)
+                reply = answer if isinstance(answer, Reply) else await answer
         encoded = codec.encode_large(msgspec.structs.replace(reply, request_id=1))
         await asyncio.sleep(self.random.uniform(*self.delay_s))
         if self._passes(receiver, sender) and receiver.boot == boot and not future.done():
