@@ -1,0 +1,79 @@
+"""What all checkers share: the way they are fed, and how they say what they found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from simulations.cluster import Cluster
+from simulations.history import History
+from simulations.scenario import Scenario
+from simulations.verdict import Check
+from simulations.witness import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What checkers look at. Times of ``scenario.faults`` are true times: a run begins with the world."""
+
+    cluster: Cluster
+    history: History
+    scenario: Scenario
+    now: Callable[[], float]
+    """True time in seconds."""
+
+
+class Checker(Protocol):
+    """Something that must hold throughout a run, or at its end."""
+
+    name: str
+
+    def observed(self, observation: Observation) -> None:
+        """Take what a peer signed or reported, as it happens."""
+
+    def scanned(self, at_s: float) -> None:
+        """Look at everything; called each virtual second."""
+
+    def finished(self) -> Check:
+        """Say what came of it; called once, after the final reads."""
+
+
+class Watch:
+    """Base of the checkers: looks at nothing, counts, and keeps the first violation."""
+
+    name = ""
+
+    def __init__(self, context: Context) -> None:
+        self.context: Final = context
+        self._violation = ""
+        self._violations = 0
+        self._counted = 0
+
+    def observed(self, observation: Observation) -> None:
+        """Take what a peer signed or reported; nothing, unless a subclass cares."""
+
+    def scanned(self, at_s: float) -> None:
+        """Look at everything; nothing, unless a subclass cares."""
+
+    def finished(self) -> Check:
+        """Say what came of it."""
+        self.conclude()
+        further = f" (and {self._violations - 1} more)" if self._violations > 1 else ""
+        detail = f"{self._violation}{further}" if self._violations else f"{self._counted} {self.counts()}"
+        return Check(name=self.name, ok=not self._violations, detail=detail)
+
+    def conclude(self) -> None:
+        """Look at what only the end shows; nothing, unless a subclass cares."""
+
+    def counts(self) -> str:
+        """Return what is counted, as it follows the number."""
+        raise AssertionError("each checker says what it counts")
+
+    def count(self, number: int = 1) -> None:
+        """Note that so much was looked at."""
+        self._counted += number
+
+    def violated(self, detail: str) -> None:
+        """Note a violation; the first one is told, all are counted."""
+        self._violations += 1
+        if self._violations == 1:
+            self._violation = f"at {self.context.now():.3f} s: {detail}"

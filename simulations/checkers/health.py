@@ -1,0 +1,95 @@
+"""Health: every machine keeps its own promises, nothing grows without bound, and nobody talks without end."""
+
+from typing import Final
+
+from simulations.checkers.checker import Context, Watch
+from simulations.checkers.names import name_of, peers_by_id
+
+_DATAGRAMS_PER_PEER_S: Final = 150.0
+"""Membership, heartbeats and their answers, also while everything changes."""
+
+_DATAGRAMS_PER_COPY: Final = 12.0
+"""An operation costs each of k holders a request and a reply, hedged, sent again and repaired now and then."""
+
+_DATAGRAMS_PER_PEER_AND_CHANGE: Final = 4.0
+"""Each peer tells of each member that comes or goes."""
+
+
+class MachinesKeepTheirInvariants(Watch):
+    """The core of every running peer is as its own invariants say."""
+
+    name = "machines keep their invariants"
+
+    def scanned(self, at_s: float) -> None:
+        """Let every core check itself."""
+        for peer in self.context.cluster.running():
+            assert peer.peer is not None, "it runs"
+            self.count()
+            try:
+                peer.peer.core.check_invariants()
+            except AssertionError as error:
+                self.violated(f"{peer.name} breaks an invariant: {error}")
+
+    def conclude(self) -> None:
+        """Look once more."""
+        self.scanned(self.context.now())
+
+    def counts(self) -> str:
+        """Return what is counted."""
+        return "looks at a core"
+
+
+class TablesAreBounded(Watch):
+    """Member tables name only peers that exist: nobody can be invented, not by a member either."""
+
+    name = "member tables name only who exists"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._peers = peers_by_id(context.cluster)
+
+    def scanned(self, at_s: float) -> None:
+        """Look at all tables."""
+        guests = self.context.cluster.guests
+        for peer in self.context.cluster.running():
+            assert peer.peer is not None, "it runs"
+            self.count()
+            for member in peer.peer.core.membership.table:
+                if member.peer_id not in self._peers and member.peer_id not in guests:
+                    self.violated(f"{peer.name} has {name_of(member.peer_id, self._peers)} in its table")
+
+    def counts(self) -> str:
+        """Return what is counted."""
+        return "looks at a table"
+
+
+class NoStorm(Watch):
+    """The datagrams of each second are bounded by peers, operations and changes."""
+
+    name = "no storm of datagrams"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._sent = 0
+        self._at_s = 0.0
+        self._highest = 0.0
+
+    def scanned(self, at_s: float) -> None:
+        """Count what was sent since the last look."""
+        cluster, scenario = self.context.cluster, self.context.scenario
+        sent, seconds = cluster.network.counts["sent"] - self._sent, at_s - self._at_s
+        if seconds < 0.5:
+            return
+        self._sent, self._at_s = cluster.network.counts["sent"], at_s
+        self.count()
+        peers = len(cluster.peers)
+        for_members = peers * (_DATAGRAMS_PER_PEER_S + peers * _DATAGRAMS_PER_PEER_AND_CHANGE)
+        copies_per_s = scenario.workload.operations_per_s * min(scenario.k, peers)
+        allowed = for_members + copies_per_s * _DATAGRAMS_PER_COPY
+        self._highest = max(self._highest, sent / seconds)
+        if sent > allowed * seconds:
+            self.violated(f"{sent / seconds:.0f} datagrams a second, over {allowed:.0f}")
+
+    def counts(self) -> str:
+        """Return what is counted."""
+        return f"seconds, with {self._highest:.0f} datagrams at most"

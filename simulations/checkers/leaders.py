@@ -1,0 +1,86 @@
+"""Leaders: each group of peers that all reach one another has one, soon (DESIGN section 6, available mode)."""
+
+from typing import Final
+
+from simulations.checkers.checker import Context, Watch
+from simulations.cluster import SimPeer
+from simulations.faults import Links
+from simulations.world.links import LinkQuality
+
+UNITED_AFTER_S: Final = 2.0
+"""A group that stayed the same for longer has at most one leader."""
+
+_Group = tuple[tuple[str, int], ...]
+"""Names and boots of its peers, in the cluster's order."""
+
+
+class OneLeaderPerGroup(Watch):
+    """Of peers that have reached one another for more than two seconds, at most one leads.
+
+    Slow and lossy links, bridges and one-way cuts make no groups: there only safety holds.
+    """
+
+    name = "one leader per group"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._since: dict[_Group, float] = {}
+
+    def scanned(self, at_s: float) -> None:
+        """Find the groups, and count the leaders of those that are old enough."""
+        groups = {_signature(group): group for group in self._groups()}
+        self._since = {signature: self._since.get(signature, at_s) for signature in groups}
+        for signature, group in groups.items():
+            if at_s - self._since[signature] <= UNITED_AFTER_S:
+                continue
+            self.count()
+            leaders = [
+                peer.name for peer in group if peer.peer is not None and peer.peer.core.election.role == "leader"
+            ]
+            if len(leaders) > 1:
+                self.violated(
+                    f"{' and '.join(leaders)} lead a group of {len(group)}"
+                    f" that has been whole since {self._since[signature]:.0f} s"
+                )
+
+    def counts(self) -> str:
+        """Return what is counted."""
+        return "looks at groups that had been whole for two seconds"
+
+    def _groups(self) -> list[list[SimPeer]]:
+        """Return the sets of running peers in which everybody reaches everybody, and nobody else."""
+        network, running = self.context.cluster.network, self.context.cluster.running()
+        may_be_slow = any(isinstance(fault, Links) for fault in self.context.scenario.faults)
+        if may_be_slow and not self._links_are_good(running):
+            return []
+        groups, seen = [], dict[str, None]()
+        for peer in running:
+            if peer.name in seen:
+                continue
+            group = [
+                other
+                for other in running
+                if other is peer
+                or not (network.is_cut(peer.host, other.host) and network.is_cut(other.host, peer.host))
+            ]
+            seen.update((other.name, None) for other in group)
+            if all(
+                a is b or not (network.is_cut(a.host, b.host)) for a in group for b in group
+            ) and not self._touches_others(group, running):
+                groups.append(group)
+        return groups
+
+    def _touches_others(self, group: list[SimPeer], running: list[SimPeer]) -> bool:
+        network, names = self.context.cluster.network, {peer.name for peer in group}
+        others = [peer for peer in running if peer.name not in names]
+        return any(
+            not network.is_cut(a.host, b.host) or not network.is_cut(b.host, a.host) for a in group for b in others
+        )
+
+    def _links_are_good(self, running: list[SimPeer]) -> bool:
+        links, healthy = self.context.cluster.network.links, LinkQuality()
+        return all(links.between(a.host, b.host).quality == healthy for a in running for b in running if a is not b)
+
+
+def _signature(group: list[SimPeer]) -> _Group:
+    return tuple((peer.name, peer.disk.last_boot or 0) for peer in group)
