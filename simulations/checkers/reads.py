@@ -87,9 +87,10 @@ class CalmReadsAreFresh(Watch):
         newest = stamp_of_version(write.version)
         if later.version is not None:
             if stamp_of_version(later.version) < newest:
+                acknowledged = f"{write.version}, acknowledged by {write.asked} at {write.ended_s:.3f} s"
                 self.violated(
                     f"{later.asked} answered a {later.kind} of {later.key} at {later.began_s:.3f} s"
-                    f" with {later.version}, older than {write.version}, acknowledged by {write.asked} at {write.ended_s:.3f} s"
+                    f" with {later.version}, older than {acknowledged}"
                 )
         elif write.kind == "put" and write.ttl_s is None and not _may_be_gone(later, write, others):
             self.violated(
