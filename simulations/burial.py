@@ -1,6 +1,7 @@
 """The end of a world: every task that is left ends inside it, so that none is collected half-way in the real one."""
 
 import asyncio
+import contextlib
 from typing import Final
 
 from simulations.cluster import Cluster
@@ -25,9 +26,7 @@ def bury(loop: SimLoop, cluster: Cluster) -> None:
     tasks += [task for task in asyncio.all_tasks(loop) if task not in tasks]
     for task in tasks:
         task.cancel()
-    try:
+    with contextlib.suppress(SimulationError, TimeoutError):  # nothing more can be done for what does not end
         loop.run_until_complete(asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), _PATIENCE_S))
-    except (SimulationError, TimeoutError):
-        pass  # nothing more can be done for them
     loop.failures.clear()
     loop.close()

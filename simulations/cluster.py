@@ -4,6 +4,7 @@ Only the adapters of ``node.adapters`` differ from the real thing, beside the ev
 """
 
 import asyncio
+import dataclasses
 import os
 import random
 import time
@@ -18,6 +19,7 @@ from node.peer import Peer
 from protocol.config import Profile
 from protocol.effects import Event
 from protocol.identity import Identity
+from protocol.ids import PeerId
 from protocol.network import NetworkIdentity
 from protocol.statements import Address
 from simulations.discovery import Neighbourhood, VirtualDiscovery
@@ -29,6 +31,9 @@ from simulations.world.process import Host, Process, State
 
 PEER_PORT: Final = 7400
 API_PORT: Final = 8400
+
+SEEDS: Final = 3
+"""The first peers are everybody's seeds, as ``pair up`` arranges it: islands that form at the start meet there."""
 
 _AREA_S: Final = 0.001
 """Hosts lie in a square of this side: latencies up to 1.4 ms on top of a link's own."""
@@ -87,14 +92,20 @@ class Cluster:
         )
         self.endings: list[str] = []
         """Runs that ended by themselves, described; nobody asked for those."""
+        self.guests: Final[list[PeerId]] = []
+        """Ids of members that are no peers of this cluster: those that lie."""
+
         self._neighbourhood = Neighbourhood()
         self._by_address: dict[str, SimPeer] = {}
         self.peers: Final = [self._make_peer(number, draws, k=k, profile=profile) for number in range(count)]
+        seeds = tuple(peer.address for peer in self.peers[:SEEDS])
+        for peer in self.peers:
+            peer.config = dataclasses.replace(peer.config, seeds=seeds)
 
     # Starting and ending
 
     def start(self, peer: SimPeer) -> None:
-        """Run the program on a host; seeds are the other peers' addresses."""
+        """Run the program on a host."""
         stop = asyncio.Event()
         peer.peer, peer.failure, peer.stop, peer.asked_to_stop = None, None, stop, False
         task = peer.host.start(self._run(peer, stop))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from protocol.ids import PeerId
+from protocol.ids import Digest, PeerId
 from protocol.placement import Placement
 from simulations.cluster import Cluster, SimPeer
 
@@ -46,7 +46,7 @@ def missing_copies(cluster: Cluster) -> int:
     """Return how many copies of newest versions are not with the holders that they belong to."""
     peers = {peer.disk.identity.peer_id: peer for peer in cluster.peers}
     placement = Placement(sorted(peers))
-    newest: dict[bytes, int] = {}
+    newest: dict[Digest, int] = {}
     for peer in cluster.peers:
         for digest, stamp in peer.disk.records.digests():
             newest[digest] = max(stamp, newest.get(digest, 0))

@@ -37,6 +37,16 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Share of operations that read."""
 
 
+class Expectations(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a scenario promises beside what must always hold."""
+
+    ok_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    """Least share of operations that end well."""
+
+    elections_max: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Most times that a peer becomes leader."""
+
+
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that a run depends on, beside its seed."""
 
@@ -58,4 +68,5 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Time after the end of all faults within which everything must be well again; less is used when it suffices."""
 
     workload: Workload = Workload()
+    expect: Expectations = Expectations()
     faults: tuple[AnyFault, ...] = ()

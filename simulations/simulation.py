@@ -237,6 +237,34 @@ class Simulation:
             detail=f"{len(endings)}, the first: {endings[0]}" if endings else f"{len(self.cluster.peers)} peers",
         )
 
+        yield self._recovery()
+        yield self._expected()
+
+    def _recovery(self) -> Check:
+        """After healing: one leader, equal tables, every copy where it belongs."""
+        record, cluster = self.record, self.cluster
+        if record.settled_s is not None and record.healed_s is not None:
+            found = f"{record.settled_s - record.healed_s:.2f} s after the last fault"
+        else:
+            found = (
+                f"{len(cluster.running())} of {len(cluster.peers)} peers run, {len(leaders_of(cluster))} leaders, "
+                f"{len(living_tables(cluster))} different tables, {missing_copies(cluster)} copies missing"
+            )
+        return Check(name="all is well again", ok=record.settled_s is not None, detail=found)
+
+    def _expected(self) -> Check:
+        """What the scenario itself promises."""
+        expect, history = self._scenario.expect, self.record.history
+        asked = len(history.operations)
+        share = history.count("ok") / asked if asked else 1.0
+        most = expect.elections_max
+        return Check(
+            name="as the scenario expects",
+            ok=share >= expect.ok_share and (most is None or self._elections <= most),
+            detail=f"{share:.1%} of {asked} operations ended well, of at least {expect.ok_share:.0%}; "
+            f"{self._elections} elections" + (f" of at most {most}" if most is not None else ""),
+        )
+
     def _figures(self) -> dict[str, float]:
         history, counts, record = self.record.history, self._network.counts, self.record
         figures = {

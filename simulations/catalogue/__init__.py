@@ -1,23 +1,39 @@
-"""The scenarios that ship, by name."""
+"""The scenarios that ship, by name; each has a page under ``docs/scenarios/``."""
 
 from collections.abc import Mapping
 from typing import Final
 
-from simulations.catalogue import leaders
+from simulations.catalogue import cuts, deaths, leaders, machines, starting, swizzle
 from simulations.catalogue.entry import CatalogueEntry, Draw, k_of
 from simulations.scenario import Scenario
 
-__all__ = ["SCENARIOS", "CatalogueEntry", "Draw", "scenario_of"]
+__all__ = ["DURATION_S", "NODES", "SCENARIOS", "CatalogueEntry", "Draw", "scenario_of"]
 
-SCENARIOS: Final[Mapping[str, CatalogueEntry]] = {entry.name: entry for entry in leaders.ENTRIES}
+NODES: Final = 15
+"""Peers when nobody says how many."""
+
+DURATION_S: Final = 60.0
+
+SCENARIOS: Final[Mapping[str, CatalogueEntry]] = {
+    entry.name: entry
+    for entry in (
+        *starting.ENTRIES,
+        *leaders.ENTRIES,
+        *cuts.ENTRIES,
+        *deaths.ENTRIES,
+        *machines.ENTRIES,
+        *swizzle.ENTRIES,
+    )
+}
 
 
-def scenario_of(name: str, *, seed: int, nodes: int = 15, duration_s: float | None = None) -> Scenario:
+def scenario_of(name: str, *, seed: int, nodes: int = NODES, duration_s: float = DURATION_S) -> Scenario:
     """Return the scenario of that name for a seed.
 
     Raises:
         KeyError: There is no such scenario.
     """
     entry = SCENARIOS[name]
-    draw = Draw(nodes=nodes, seed=seed, duration_s=duration_s or entry.duration_s, k=k_of(seed, nodes))
-    return entry.make(draw)
+    return entry.make(
+        Draw(name=name, summary=entry.summary, nodes=nodes, seed=seed, duration_s=duration_s, k=k_of(seed, nodes))
+    )

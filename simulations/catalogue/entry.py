@@ -3,18 +3,18 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import Any
 
+from simulations.faults import AnyFault
 from simulations.scenario import Scenario
-
-PAGES: Final = Path(__file__).resolve().parent.parent.parent / "docs" / "scenarios"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """What a scenario is made from."""
+    """What a scenario is made from; the same draw gives the same scenario."""
 
+    name: str
+    summary: str
     nodes: int
     seed: int
     duration_s: float
@@ -26,9 +26,29 @@ class Draw:
         """Names of all peers."""
         return tuple(f"peer-{number}" for number in range(1, self.nodes + 1))
 
-    def random(self, purpose: str) -> random.Random:
-        """Return random numbers that follow from the seed, for one purpose."""
-        return random.Random(f"{self.seed}/{purpose}")
+    def random(self) -> random.Random:
+        """Return the scenario's own random numbers, from their beginning."""
+        return random.Random(f"{self.seed}/{self.name}")
+
+    def shuffled(self) -> tuple[str, ...]:
+        """Return the names of all peers in a drawn order."""
+        return tuple(self.random().sample(self.names, self.nodes))
+
+    def at(self, share: float) -> float:
+        """Return the moment at which so much of the duration has passed, in seconds."""
+        return round(share * self.duration_s, 3)
+
+    def scenario(self, *faults: AnyFault, **fields: Any) -> Scenario:
+        """Return the scenario with these faults, in order of time, and further fields."""
+        return Scenario(
+            name=self.name,
+            summary=self.summary,
+            nodes=self.nodes,
+            k=self.k,
+            duration_s=self.duration_s,
+            faults=tuple(sorted(faults, key=lambda fault: fault.at_s)),
+            **fields,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +57,9 @@ class CatalogueEntry:
 
     name: str
     summary: str
+    """One sentence; also the first paragraph of the page."""
+
     make: Callable[[Draw], Scenario]
-    duration_s: float = 60.0
-    """How long it runs when nobody says otherwise."""
 
     @property
     def page(self) -> str:
