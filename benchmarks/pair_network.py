@@ -24,6 +24,7 @@ NETWORK: Final = "bench"
 COMMAND_TIMEOUT_S: Final = 90.0
 SETTLE_TIMEOUT_S: Final = 60.0
 _POLL_S: Final = 0.1
+_LOG_TAIL_SIZE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,16 @@ class PairNetwork:
             self._token = json.loads((self._home / NETWORK / "tokens.json").read_text())["admin"]
 
     async def restart(self, name: str) -> None:
-        """Run ``pair restart``, and learn the new process."""
-        await self.pair("restart", name)
+        """Run ``pair restart``, and learn the new process.
+
+        Raises:
+            BenchError: It failed; with the last words of the peer's log, which is deleted with the network.
+        """
+        try:
+            await self.pair("restart", name)
+        except BenchError as error:
+            log = (self._home / NETWORK / name / "peer.log").read_text(errors="replace")
+            raise BenchError(f"{error}; its log ends: {log[-_LOG_TAIL_SIZE:]}") from error
         await self.refresh()
 
     @property
