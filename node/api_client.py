@@ -213,7 +213,7 @@ class ApiClient:
         )
         try:
             connection.connect()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter: a host name that no name service could know
             connection.close()
             raise NoConnection(f"{self.url}: {_reason(error)}") from error
         self._connection, self._socket = connection, connection.sock
@@ -286,6 +286,8 @@ def _no_answer(error: Exception, url: str) -> NoAnswer:
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, UnicodeError):
+        return "no host can have that name"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

@@ -4,12 +4,15 @@ Whatever goes wrong below becomes a ``CommandFailed`` here, so that ``node.cli.m
 step, or with ``--json`` a problem document, and never a traceback.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from bootstrap.locks import FolderInUse
 from node.api_client import ApiError, NoConnection, ProblemAnswer
 from node.errors import EXIT_FAILED, EXIT_NO_PEER, EXIT_NOT_FOUND, EXIT_REFUSED, EXIT_USAGE, exit_code_of
 from protocol.errors import ConfigError, EnvironmentFault, PairError
+
+_DETAIL_SIZE_MAX: Final = 600
+"""Characters of a cause: it may quote what somebody typed, which must not fill a screen."""
 
 
 class CommandFailed(PairError):
@@ -35,8 +38,8 @@ class CommandFailed(PairError):
         next_step: str = "",
         facts: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = _shortened(detail)
+        super().__init__(self.detail)
         self.exit_code = exit_code
         self.type = type
         self.status = status
@@ -116,6 +119,14 @@ def of_api(error: ApiError, *, writing: bool) -> CommandFailed:
     )
 
 
+def _shortened(text: str) -> str:
+    """Return ``text``, or its two ends when it is too long: the cause stands before or behind what it quotes."""
+    if len(text) <= _DETAIL_SIZE_MAX:
+        return text
+    half = _DETAIL_SIZE_MAX // 2
+    return f"{text[:half]} … {text[-half:]}"
+
+
 def _of_problem(error: ProblemAnswer) -> CommandFailed:
     problem = error.problem
     type_name = str(problem.get("type", "about:blank")).rpartition("/")[2]
@@ -131,6 +142,7 @@ def _of_problem(error: ProblemAnswer) -> CommandFailed:
 
 
 _NEXT_STEPS = {
+    "bad-request": "check what was given; pair COMMAND --help shows what is possible",
     "token-missing": "name a file with a token: --token-file F",
     "level-too-low": "use a token of a higher level: pair token --level admin prints one",
     "not-found": "pair keys lists what there is",

@@ -23,6 +23,9 @@ from protocol.limits import KEY_SIZE_MAX_BYTES, VALUE_SIZE_MAX_BYTES
 _TTL_MAX_S: Final = 100 * 365 * 86_400.0
 """As the API's: a hundred years."""
 
+_VERSION_SIZE_MAX: Final = 256
+"""Characters of a version; those of today have 33."""
+
 _SHOWN: Final = "\n\t"
 """Controls that stay in a text shown to a person: a value is the whole answer, so they cannot fake another line."""
 
@@ -96,7 +99,7 @@ def delete(options: Options, /, key: str) -> None:
 def keys(options: Options, /, prefix: str) -> None:
     """List the keys that start with PREFIX, or all. To a pipe: one key a line."""
     with closing(Session(options, "read")) as session, waiting("asking all members"):
-        answer = session.request("GET", f"/v1/kv?prefix={quote(_utf8(prefix), safe='')}")
+        answer = session.request("GET", f"/v1/kv?prefix={_quoted_prefix(prefix)}")
     listing = answer.document()
     if options.as_json:
         print_json(listing)
@@ -121,7 +124,7 @@ def watch(options: Options, /, prefix: str, exact: bool) -> None:
 
     Goes on at another peer when the asked one ends; a change may then be printed twice.
     """
-    path = f"/v1/kv-watch?{'key' if exact else 'prefix'}={quote(_utf8(prefix), safe='')}"
+    path = f"/v1/kv-watch?{'key' if exact else 'prefix'}={_quoted_prefix(prefix)}"
     with closing(Session(options, "read")) as session:
         if is_terminal(sys.stderr) and not options.as_json:
             print_note("watching; Ctrl-C ends")
@@ -192,6 +195,15 @@ def _path_of(key: str) -> str:
     return f"/v1/kv?key={quote(_utf8(key), safe='')}"
 
 
+def _quoted_prefix(prefix: str) -> str:
+    size = len(_utf8(prefix))
+    if size > KEY_SIZE_MAX_BYTES:
+        raise wrong_use(
+            f"the prefix has {size} bytes", next_step=f"no key is longer than {KEY_SIZE_MAX_BYTES} bytes of UTF-8"
+        )
+    return quote(_utf8(prefix), safe="")
+
+
 def _utf8(text: str) -> bytes:
     try:
         return text.encode()
@@ -204,7 +216,8 @@ def _conditions(if_version: str | None) -> dict[str, str]:
         return {}
     if if_version == "none":
         return {"If-None-Match": "*"}
-    if not if_version or not if_version.isascii() or not if_version.isprintable() or '"' in if_version:
+    is_token = if_version.isascii() and if_version.isprintable() and '"' not in if_version
+    if not is_token or not 1 <= len(if_version) <= _VERSION_SIZE_MAX:
         raise wrong_use(f"{if_version!r} is no version", next_step="pair get --json KEY shows the version")
     return {"If-Match": f'"{if_version}"'}
 

@@ -136,6 +136,13 @@ def test_nothing_there_is_no_connection() -> None:
         ApiClient(url).request("PUT", "/v1/kv/k", body=b"v")
 
 
+@pytest.mark.parametrize("host", ["x" * 64 + ".example", "a" * 5000])
+def test_a_name_that_no_host_can_have_is_no_connection(host: str) -> None:
+    """The standard library finds them unencodable; a person has mistyped."""
+    with pytest.raises(NoConnection, match="no host can have that name"):
+        ApiClient(f"http://{host}:1").request("GET", "/v1/health")
+
+
 @pytest.mark.parametrize(
     "answer",
     [
