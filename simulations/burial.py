@@ -26,7 +26,8 @@ def bury(loop: SimLoop, cluster: Cluster) -> None:
     tasks += [task for task in asyncio.all_tasks(loop) if task not in tasks]
     for task in tasks:
         task.cancel()
-    with contextlib.suppress(SimulationError, TimeoutError):  # nothing more can be done for what does not end
-        loop.run_until_complete(asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), _PATIENCE_S))
+    if tasks:
+        with contextlib.suppress(SimulationError, TimeoutError):  # nothing more can be done for what does not end
+            loop.run_until_complete(asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), _PATIENCE_S))
     loop.failures.clear()
     loop.close()
