@@ -13,7 +13,7 @@ those without a folder are here.
 | damaged ``vote`` | ``test_damage``, ``node/storage/test_vote`` (every byte, torn writes) |
 | damaged ``node.key``, ``start.json`` | ``test_damage``, ``node/cli/test_life_cycle``, ``bootstrap/test_settings`` |
 | disk full | ``test_disk_full`` (a running peer), ``node/storage/test_records_durability`` (the store) |
-| wrong or missing key | ``test_starting`` (damaged, missing, ``--key-file``), ``test_two_networks`` (another network's) |
+| wrong or missing key | ``test_starting`` (damaged, missing, ``--key-file``), ``test_two_networks`` (another's) |
 | clock an hour off; it writes and deletes | ``test_clocks``, ``protocol/test_network_time`` |
 | key too long or empty, value too large | ``test_odd_input``, ``test_contract`` (routes) |
 | odd names | ``test_odd_input`` (keys, prefixes, peers, networks, seeds), ``node/cli/test_command_line`` |
