@@ -155,11 +155,19 @@ class LazyGroup(click.Group):
         return loader() if loader is not None else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands from the table alone: help imports no command."""
+        """Write the commands: help imports none of the table, and of other packages just what they export."""
         rows = [(name, summary) for name, (_, summary) in self._table.items()]
-        rows += [(name, "comes with an installed package") for name in sorted(_further_commands())]
+        rows += [(name, _summary(loader)) for name, loader in sorted(_further_commands().items())]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def _summary(loader: Callable[[], click.Command]) -> str:
+    """Return a command's line in the help; one that cannot be imported must not take the help away."""
+    try:
+        return loader().get_short_help_str(limit=100)
+    except Exception as error:  # another package's code: whatever it raises
+        return f"cannot be loaded: {type(error).__name__}"
 
 
 def _further_commands() -> dict[str, Callable[[], click.Command]]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from simulations.report import svg
 from simulations.report.frame import (
     AXIS_HEIGHT,
-    LEGEND_HEIGHT,
     Course,
     Layout,
     ground,
@@ -51,7 +50,8 @@ class Chart:
 
 def chart_picture(chart: Chart, course: Course, layout: Layout) -> str:
     """Draw a chart."""
-    top, bottom = LEGEND_HEIGHT, LEGEND_HEIGHT + layout.height
+    names, top = legend([(f"fill {series.colour}", series.name) for series in chart.series], layout)
+    bottom = top + layout.height
     scale = _scale(chart, top=top, bottom=bottom)
     time = course.time(layout)
     drawn: list[str] = []
@@ -60,7 +60,7 @@ def chart_picture(chart: Chart, course: Course, layout: Layout) -> str:
     else:
         drawn = [_line(series, time, scale, is_stepped=chart.is_stepped) for series in chart.series]
     content = [
-        *legend([(f"fill {series.colour}", series.name) for series in chart.series], layout),
+        *names,
         *value_axis(scale, layout, named=chart.named),
         *ground(course, layout, top=top, bottom=bottom),
         *drawn,

@@ -25,7 +25,7 @@ class Layout:
 
 
 WIDE: Final = Layout(name="wide", width=960, left=104, height=150, time_ticks=12)
-NARROW: Final = Layout(name="narrow", width=360, left=44, height=120, time_ticks=5)
+NARROW: Final = Layout(name="narrow", width=360, left=50, height=120, time_ticks=5)
 
 AXIS_HEIGHT: Final = 30
 LEGEND_HEIGHT: Final = 26
@@ -57,9 +57,7 @@ class Course:
         return Linear(0.0, max(self.end_s, 1.0), layout.left, layout.width - layout.right)
 
 
-def picture(
-    content: Sequence[str], *, key: str, layout: Layout, height: float, title: str, description: str
-) -> str:
+def picture(content: Sequence[str], *, key: str, layout: Layout, height: float, title: str, description: str) -> str:
     """Return one SVG image with a name and a description for who cannot see it."""
     name = f"{key}-{layout.name}"
     return svg.element(
@@ -86,8 +84,7 @@ def ground(course: Course, layout: Layout, *, top: float, bottom: float) -> list
         for span in course.disturbed
     ]  # fmt: skip
     strokes = [
-        svg.element("line", class_="struck", x1=time(at_s), x2=time(at_s), y1=top, y2=bottom)
-        for at_s in course.struck
+        svg.element("line", class_="struck", x1=time(at_s), x2=time(at_s), y1=top, y2=bottom) for at_s in course.struck
     ]
     return shades + strokes
 
@@ -108,22 +105,23 @@ def value_axis(scale: Scale, layout: Layout, *, named: Callable[[float], str]) -
     for tick in scale.ticks(4):
         y = scale(tick)
         parts.append(svg.element("line", class_="grid", x1=layout.left, x2=layout.width - layout.right, y1=y, y2=y))
-        parts.append(
-            svg.text(named(tick), class_="label", x=layout.left - 8, y=y + 4, text_anchor="end")
-        )
+        parts.append(svg.text(named(tick), class_="label", x=layout.left - 8, y=y + 4, text_anchor="end"))
     return parts
 
 
-def legend(entries: Sequence[tuple[str, str]], layout: Layout) -> list[str]:
-    """Return the names of what is drawn, each beside its colour.
+def legend(entries: Sequence[tuple[str, str]], layout: Layout) -> tuple[list[str], float]:
+    """Return the names of what is drawn, each beside its colour, and how high they are together.
 
     Args:
         entries: Class of the swatch and the name.
     """
     parts = []
-    x = float(layout.left)
+    x, y = float(layout.left), 6.0
     for colour, name in entries:
-        parts.append(svg.element("rect", class_=colour, x=x, y=6, width=11, height=11, rx=2))
-        parts.append(svg.text(name, class_="legend", x=x + 16, y=16))
-        x += 16 + len(name) * CHARACTER_WIDTH + 16
-    return parts
+        width = 16 + len(name) * CHARACTER_WIDTH
+        if x > layout.left and x + width > layout.width:
+            x, y = float(layout.left), y + LEGEND_HEIGHT - 8
+        parts.append(svg.element("rect", class_=colour, x=x, y=y, width=11, height=11, rx=2))
+        parts.append(svg.text(name, class_="legend", x=x + 16, y=y + 10))
+        x += width + 16
+    return parts, y - 6 + LEGEND_HEIGHT

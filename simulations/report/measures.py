@@ -21,8 +21,8 @@ def members_of(run: Run) -> Chart:
         description=_span(moments, "peers up", [moment.up for moment in moments]),
         is_stepped=True,
         series=(
-            _series("most that a table holds alive", "c", moments, [_most(moment) for moment in moments]),
-            _series("fewest", "d", moments, [_fewest(moment) for moment in moments]),
+            _series("most alive in a table", "c", moments, [_most(moment) for moment in moments]),
+            _series("fewest alive in a table", "d", moments, [_fewest(moment) for moment in moments]),
             _series("processes up", "a", moments, [float(moment.up) for moment in moments]),
         ),
     )

@@ -1,0 +1,1 @@
+"""``pair simulate``: reaches the command line through the entry-point group ``pair.commands``."""

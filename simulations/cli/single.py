@@ -1,0 +1,89 @@
+"""One run of ``pair simulate``: shown while it lasts, judged, reported."""
+
+import contextlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from node.cli.failures import CommandFailed
+from node.cli.output import is_terminal, print_note
+from node.cli.waiting import StatusLine
+from simulations.cli.interrupting import Interruptible
+from simulations.cli.plan import Plan
+from simulations.cli.telling import interrupted, tell_verdict, verdict_failed
+from simulations.record import Moment, RunRecord
+from simulations.report.files import write_plots, write_report
+from simulations.report.run import Run
+from simulations.scenario import Scenario
+from simulations.simulation import Simulation
+from simulations.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is to be told of a run beside its verdict."""
+
+    as_json: bool
+    report: Path | None
+    plots: Path | None
+    shrinks: bool
+    """Whether the schedule of a run that fails is made smaller, and saved."""
+
+
+def run_one(plan: Plan, seed: int, wishes: Wishes) -> None:
+    """Play one seed and tell everything about it.
+
+    Raises:
+        CommandFailed: The verdict is FAIL, or somebody interrupted.
+    """
+    with Interruptible() as interruptible:
+        scenario = plan.scenario(seed)
+        verdict, record = _played(scenario, seed, interruptible, as_json=wishes.as_json)
+        verdict = msgspec.structs.replace(verdict, replay=plan.replay(seed))
+        tell_verdict(verdict, as_json=wishes.as_json)
+        _write(Run(verdict, record), wishes)
+        if interruptible.happened:
+            raise _interrupted(verdict)
+        if verdict.verdict == "FAIL":
+            raise verdict_failed(verdict)
+
+
+def _played(scenario: Scenario, seed: int, interruptible: Interruptible, *, as_json: bool) -> tuple[Verdict, RunRecord]:
+    with contextlib.ExitStack() as stack:
+        show = _shown(scenario, seed, stack, as_json=as_json)
+
+        def on_moment(moment: Moment) -> None:
+            interruptible.look()
+            show(moment)
+
+        simulation = Simulation(scenario, seed=seed, on_moment=on_moment)
+        verdict = simulation.run()
+    return verdict, simulation.record
+
+
+def _shown(scenario: Scenario, seed: int, stack: contextlib.ExitStack, *, as_json: bool) -> Callable[[Moment], None]:
+    """Return what shows a moment: lanes to a person who waits for the verdict, else one line to who looks on."""
+    if is_terminal(sys.stdout) and not as_json:
+        from simulations.cli.live_view import LiveView
+
+        return stack.enter_context(LiveView(scenario, seed=seed)).moment
+    line = StatusLine()
+    stack.callback(line.clear)
+    return lambda moment: line.show(f"seed {seed}: {moment.at_s:.0f} of {scenario.duration_s:.0f} s, {moment.ok} ok")
+
+
+def _write(run: Run, wishes: Wishes) -> None:
+    if wishes.report is not None:
+        write_report(run, wishes.report)
+        print_note(f"report: {wishes.report}")
+    if wishes.plots is not None:
+        written = write_plots(run, wishes.plots)
+        print_note(f"plots: {', '.join(str(path) for path in written)}")
+
+
+def _interrupted(verdict: Verdict) -> CommandFailed:
+    seconds = verdict.figures.get("simulated_s", 0.0)
+    return interrupted(f"interrupted after {seconds:.1f} simulated seconds", next_step=verdict.replay)

@@ -1,0 +1,172 @@
+"""Many seeds at once: on all cores of this machine, or on a Dask cluster; results in the order of the seeds.
+
+What runs a seed gets the scenario as data and returns the verdict as data. A run is the same whichever process plays
+it, and whatever that process has played before.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.errors import EnvironmentFault
+from simulations.scenario import Scenario
+from simulations.simulation import Simulation
+from simulations.verdict import Verdict
+
+AHEAD_PER_WORKER: Final = 8
+"""Jobs given out before the oldest has come back: enough that one slow seed does not idle the others."""
+
+CONNECT_TIMEOUT_S: Final = 10.0
+_RUNS_PER_PROCESS: Final = 100
+"""A worker is replaced after so many runs, so that what a run leaves in memory cannot add up."""
+
+
+class EngineError(EnvironmentFault):
+    """The engine that is to run the seeds is not there, or was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run."""
+
+    scenario: Scenario
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What runs jobs."""
+
+    executor: Executor
+    workers: int
+    """Jobs that it runs at once."""
+
+
+def sweep(
+    jobs: Iterable[Job], engine: Engine, *, on_ended: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Job, Verdict]]:
+    """Run all jobs and yield each with its verdict, in their order.
+
+    Args:
+        on_ended: Called from some thread each time a job has ended, in whatever order they do.
+
+    Raises:
+        EngineError: The engine was lost.
+    """
+    under_way: deque[tuple[Job, Future[Verdict]]] = deque()
+    try:
+        for job in jobs:
+            under_way.append((job, _submitted(engine, job, on_ended)))
+            if len(under_way) >= engine.workers * AHEAD_PER_WORKER:
+                yield _next(under_way)
+        while under_way:
+            yield _next(under_way)
+    finally:
+        for _, future in under_way:
+            future.cancel()
+
+
+def played(job: Job) -> Verdict:
+    """Run one job in this process."""
+    return Simulation(job.scenario, seed=job.seed).run()
+
+
+@contextlib.contextmanager
+def local_engine(workers: int | None = None) -> Iterator[Engine]:
+    """Run jobs in processes of this machine, one for each core; none of them outlives the block.
+
+    Args:
+        workers: How many processes; None for one on each core that this process may use.
+    """
+    count = workers or _cores()
+    before = multiprocessing.active_children()
+    executor = ProcessPoolExecutor(
+        count,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin_worker,
+        max_tasks_per_child=_RUNS_PER_PROCESS,
+    )
+    try:
+        yield Engine(executor, count)
+    except BaseException:
+        # What is left of the work is of no use to anybody: the processes end now, not when they are done.
+        for child in multiprocessing.active_children():
+            if child not in before:
+                child.kill()
+        executor.shutdown(cancel_futures=True)
+        raise
+    executor.shutdown()
+
+
+@contextlib.contextmanager
+def dask_engine(address: str) -> Iterator[Engine]:
+    """Run jobs on the Dask cluster whose scheduler has this address; its workers need the same version of Pair.
+
+    Raises:
+        EngineError: The extra ``sweep`` is not installed, or no scheduler answers, or it has no workers.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise EngineError(
+            "sweeps on a cluster need Dask, which is not installed", next_step="pip install 'pair[sweep]'"
+        ) from error
+    try:
+        client = distributed.Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+    except (OSError, ValueError) as error:  # TimeoutError is an OSError
+        raise EngineError(
+            f"no Dask scheduler answers at {address}: {' '.join(str(error).split()) or type(error).__name__}",
+            next_step="start one: dask scheduler, and dask worker HOST:8786 where Pair is installed",
+        ) from error
+    try:
+        workers = sum(client.nthreads().values())
+        if not workers:
+            raise EngineError(
+                f"the Dask scheduler at {address} has no workers", next_step=f"dask worker {address} starts one"
+            )
+        yield Engine(client.get_executor(pure=False), workers)
+    finally:
+        client.close(timeout=CONNECT_TIMEOUT_S)
+
+
+def _submitted(engine: Engine, job: Job, on_ended: Callable[[], None]) -> "Future[Verdict]":
+    future = engine.executor.submit(played, job)
+    future.add_done_callback(lambda done: on_ended())
+    return future
+
+
+def _next(under_way: "deque[tuple[Job, Future[Verdict]]]") -> tuple[Job, Verdict]:
+    job, future = under_way.popleft()
+    try:
+        return job, future.result()
+    except EnvironmentFault:
+        raise
+    except Exception as error:  # a run turns its own errors into a verdict: what comes here is the engine's
+        raise EngineError(
+            f"the run of seed {job.seed} was lost: {type(error).__name__}: {error}",
+            next_step="a process may have been killed, or memory was short: try fewer --nodes",
+        ) from error
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the process that owns the sweep, and end with it whatever happens to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    owner = multiprocessing.parent_process()
+    assert owner is not None, "a worker is a child"
+
+    def end_with_owner() -> None:
+        owner.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_owner, daemon=True).start()
