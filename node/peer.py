@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack
 
 from node import __version__
@@ -71,6 +71,11 @@ class Peer:
     def core(self) -> Core:
         """What this peer knows and decides; for looking at. Only after ``start``."""
         return self._core
+
+    @property
+    def datagram_counts(self) -> Mapping[str, int]:
+        """What became of the datagrams so far; for looking at. Only after ``start``."""
+        return self._transport.datagrams.counts
 
     async def start(self) -> None:
         """Start all parts.

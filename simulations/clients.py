@@ -13,8 +13,9 @@ from typing import Final
 from node.errors import OperationError
 from node.peer import Peer
 from node.shapes import WriteReceipt
+from protocol.ids import key_digest
 from simulations.cluster import Cluster, SimPeer
-from simulations.history import History, Kind, Operation, Outcome
+from simulations.history import History, Kind, Operation, Outcome, stamp_of_version
 from simulations.scenario import Workload
 
 OPERATION_TIMEOUT_S: Final = 3.0
@@ -126,10 +127,18 @@ class Clients:
             operation.version = answer.version
             if isinstance(answer, WriteReceipt):
                 operation.holders, operation.wanted = tuple(answer.holders), answer.wanted
+                operation.on_disk = self._on_disk(operation)
             else:
-                operation.value = answer.value
+                operation.value, operation.seen = answer.value, answer.seen
         operation.outcome = outcome
         operation.ended_s = self._cluster.loop.true_time
+
+    def _on_disk(self, write: Operation) -> tuple[str, ...]:
+        """Return the named holders that have an acknowledged version on disk, or a newer one."""
+        place, stamp = key_digest(write.key, open_network=False), stamp_of_version(write.version)
+        disks = {peer.disk.identity.peer_id.hex(): peer.disk for peer in self._cluster.peers}
+        kept = {holder: disks[holder].records.read(place) for holder in write.holders if holder in disks}
+        return tuple(holder for holder, record in kept.items() if record is not None and record.stamp >= stamp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +147,7 @@ class _Found:
 
     value: bytes | None = None
     version: str | None = None
+    seen: tuple[str, ...] = ()
 
 
 async def _asked(peer: Peer, operation: Operation) -> WriteReceipt | _Found:
@@ -151,12 +161,13 @@ async def _asked(peer: Peer, operation: Operation) -> WriteReceipt | _Found:
             key, operation.value, ttl_s=operation.ttl_s, if_version=None, timeout_s=OPERATION_TIMEOUT_S
         )
     try:
-        record = (await peer.get(key, quorum=False, timeout_s=OPERATION_TIMEOUT_S)).record
+        found = await peer.get(key, quorum=False, timeout_s=OPERATION_TIMEOUT_S)
     except OperationError as error:
         if error.type == "not-found":
             return _Found()
         raise
-    return _Found(record.value, record.version)
+    seen = tuple(asked.version for asked in found.explain.asked if asked.version is not None)
+    return _Found(found.record.value, found.record.version, seen)
 
 
 def _outcome_of(operation: Operation, error: OperationError) -> Outcome:

@@ -37,6 +37,12 @@ class Operation:
     wanted: int = 0
     """How many holders the write should have."""
 
+    on_disk: tuple[str, ...] = ()
+    """Those of ``holders`` whose disk had it, or a newer version, at the moment of the answer."""
+
+    seen: tuple[str, ...] = ()
+    """The versions that holders told the asked peer of a read."""
+
     problem: str = ""
     """Why it failed or is unknown."""
 
@@ -56,3 +62,15 @@ class History:
     def count(self, outcome: Outcome) -> int:
         """Return how many operations ended so."""
         return sum(operation.outcome == outcome for operation in self.operations)
+
+
+def stamp_of_version(version: str | None) -> int:
+    """Return the stamp that a version's text begins with; equal ones are ordered by what only records tell.
+
+    Raises:
+        AssertionError: The text is no version: peers answered nonsense.
+    """
+    assert version is not None, "an answered write has a version"
+    stamp, dash, _ = version.partition("-")
+    assert dash and len(stamp) == 16, f"{version!r} is no version"
+    return int(stamp, 16)

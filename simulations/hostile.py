@@ -116,7 +116,7 @@ class HostileMember(asyncio.DatagramProtocol):
         self._opener = Opener(network=cluster.identity, peer_id=self._identity.peer_id)
         self._transport: asyncio.DatagramTransport | None = None
         self._sequence = 0
-        self._datagrams: deque[bytes] = deque(maxlen=_REMEMBERED_MAX)
+        self._datagrams: deque[tuple[bytes, tuple[str, int]]] = deque(maxlen=_REMEMBERED_MAX)
         self._records: dict[str, Record] = {}
         self._votes: deque[Vote] = deque(maxlen=64)
         tellers: dict[Lie, Callable[[SimPeer], None]] = {
@@ -130,11 +130,15 @@ class HostileMember(asyncio.DatagramProtocol):
 
     def start(self) -> None:
         """Join and begin to lie."""
+        if self._replay in self._tellers:
+            self._cluster.network.taps.append(self._overhear)
         self._host.start(self._live())
 
     def end(self) -> None:
         """Vanish as a killed process does. Idempotent."""
         self._host.kill()
+        if self._overhear in self._cluster.network.taps:
+            self._cluster.network.taps.remove(self._overhear)
 
     # What asyncio calls
 
@@ -143,8 +147,7 @@ class HostileMember(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        """Keep what comes for a replay, and answer so that the others keep this member."""
-        self._datagrams.append(data)
+        """Answer so that the others keep this member, and remember what can be turned against them."""
         try:
             opened = self._opener.open(data)
             message = codec.decode(opened.plaintext)
@@ -154,6 +157,9 @@ class HostileMember(asyncio.DatagramProtocol):
         answer = self._answer(message)
         if answer is not None:
             self._send(answer, Address(addr[0], addr[1]), opened.sender)
+
+    def _overhear(self, data: bytes, target: tuple[str, int]) -> None:
+        self._datagrams.append((data, target))
 
     # Life
 
@@ -285,10 +291,11 @@ class HostileMember(asyncio.DatagramProtocol):
         self._tell(victim, Announce(certificate=certificate, followers=4096))
 
     def _replay(self, victim: SimPeer) -> None:
-        """Send again, to anybody, what came here or was sent from here."""
+        """Send again what was on the wire: to whom it was meant, or to somebody else."""
         if self._datagrams and self._transport is not None:
-            datagram = self._draws.choice(list(self._datagrams))
-            self._transport.sendto(datagram, (victim.host.address, PEER_PORT))
+            datagram, target = self._draws.choice(list(self._datagrams))
+            elsewhere = (victim.host.address, PEER_PORT)
+            self._transport.sendto(datagram, self._draws.choice((target, target, elsewhere)))
 
     # Sending
 
@@ -307,7 +314,6 @@ class HostileMember(asyncio.DatagramProtocol):
             return
         with contextlib.suppress(LocalProtocolError):  # what fits no datagram is not sent
             datagram = self._sealer.seal(codec.encode(message), receiver)
-            self._datagrams.append(datagram)
             self._transport.sendto(datagram, (address.host, address.port))
 
     def _signed(self, statement: StatementT) -> StatementT:

@@ -1,13 +1,16 @@
 """What must hold in every run. Each checker names the rule it watches, and can fail: tests show how."""
 
+from simulations.checkers.acknowledged import AcknowledgedIsOnDisk
 from simulations.checkers.calm import Calm
 from simulations.checkers.certificates import CertificatesProve, NoStepBack
 from simulations.checkers.checker import Checker, Context
-from simulations.checkers.health import MachinesKeepTheirInvariants, NoStorm, TablesAreBounded
-from simulations.checkers.leaders import OneLeaderPerGroup
+from simulations.checkers.health import MachinesKeepTheirInvariants, NoStorm
+from simulations.checkers.leaders import LeadersHaveAMajority, OneLeaderPerGroup
+from simulations.checkers.members import DeadAreFound, TablesAreBounded, TermsAreBounded
 from simulations.checkers.network_times import NetworkTimes
 from simulations.checkers.progress import EnoughCopies, EqualTables, OneLeaderInTheEnd
-from simulations.checkers.reads import CalmAnswers, CalmReadsAreFresh, ReadsAreTrue
+from simulations.checkers.reads import CalmAnswers, CalmReadsAreFresh, ReadsAreTrue, ReadsReturnTheNewestSeen
+from simulations.checkers.replays import NothingIsOpenedTwice
 from simulations.checkers.votes import OneVotePerTerm, VotesReachTheDisk
 from simulations.checkers.writes import EverybodyAnswersAlike, GoneStaysGone, NoWriteIsLost
 
@@ -23,8 +26,11 @@ def make_checkers(context: Context) -> list[Checker]:
         CertificatesProve(context),
         NoStepBack(context),
         OneLeaderPerGroup(context),
+        LeadersHaveAMajority(context),
+        AcknowledgedIsOnDisk(context, calm),
         NoWriteIsLost(context),
         ReadsAreTrue(context),
+        ReadsReturnTheNewestSeen(context),
         CalmReadsAreFresh(context, calm),
         CalmAnswers(context, calm),
         GoneStaysGone(context, times),
@@ -33,6 +39,9 @@ def make_checkers(context: Context) -> list[Checker]:
         EqualTables(context),
         EnoughCopies(context),
         MachinesKeepTheirInvariants(context),
+        DeadAreFound(context),
         TablesAreBounded(context),
+        TermsAreBounded(context),
+        NothingIsOpenedTwice(context),
         NoStorm(context),
     ]

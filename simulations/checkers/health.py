@@ -3,7 +3,6 @@
 from typing import Final
 
 from simulations.checkers.checker import Context, Watch
-from simulations.checkers.names import name_of, peers_by_id
 
 _DATAGRAMS_PER_PEER_S: Final = 150.0
 """Membership, heartbeats and their answers, also while everything changes."""
@@ -40,30 +39,6 @@ class MachinesKeepTheirInvariants(Watch):
     def counts(self) -> str:
         """Return what is counted."""
         return "looks at a core"
-
-
-class TablesAreBounded(Watch):
-    """Member tables name only peers that exist: nobody can be invented, not by a member either."""
-
-    name = "member tables name only who exists"
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._peers = peers_by_id(context.cluster)
-
-    def scanned(self, at_s: float) -> None:
-        """Look at all tables."""
-        guests = self.context.cluster.guests
-        for peer in self.context.cluster.running():
-            assert peer.peer is not None, "it runs"
-            self.count()
-            for member in peer.peer.core.membership.table:
-                if member.peer_id not in self._peers and member.peer_id not in guests:
-                    self.violated(f"{peer.name} has {name_of(member.peer_id, self._peers)} in its table")
-
-    def counts(self) -> str:
-        """Return what is counted."""
-        return "looks at a table"
 
 
 class NoStorm(Watch):

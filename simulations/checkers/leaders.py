@@ -2,7 +2,10 @@
 
 from typing import Final
 
+from protocol.config import PROFILES
+from protocol.ids import PeerId
 from simulations.checkers.checker import Context, Watch
+from simulations.checkers.names import peers_by_id
 from simulations.cluster import SimPeer
 from simulations.faults import Links
 from simulations.world.links import LinkQuality
@@ -80,6 +83,52 @@ class OneLeaderPerGroup(Watch):
     def _links_are_good(self, running: list[SimPeer]) -> bool:
         links, healthy = self.context.cluster.network.links, LinkQuality()
         return all(links.between(a.host, b.host).quality == healthy for a in running for b in running if a is not b)
+
+
+class LeadersHaveAMajority(Watch):
+    """Who reaches no majority of its council for longer than a lease does not lead.
+
+    The council is the one of the leader's own member table; while that stays the same, so does what a majority is.
+    """
+
+    name = "leaders reach a majority"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._cut_off: dict[tuple[str, int], tuple[tuple[PeerId, ...], float]] = {}
+        self._peers = peers_by_id(context.cluster)
+        self._patience_s = 2 * PROFILES[context.scenario.profile].lease_s
+
+    def scanned(self, at_s: float) -> None:
+        """Find the leaders that reach too few, and since when."""
+        cut_off: dict[tuple[str, int], tuple[tuple[PeerId, ...], float]] = {}
+        for peer in self.context.cluster.running():
+            assert peer.peer is not None, "it runs"
+            if peer.peer.core.election.role != "leader":
+                continue
+            self.count()
+            council = peer.peer.core.membership.table.council
+            reached = sum(self._is_reached(peer, member) for member in council)
+            if 2 * reached > len(council):
+                continue
+            boot = (peer.name, peer.disk.last_boot or 0)
+            before, since_s = self._cut_off.get(boot, (council, at_s))
+            cut_off[boot] = (council, since_s if before == council else at_s)
+            if before == council and at_s - since_s > self._patience_s:
+                self.violated(f"{peer.name} leads and reaches {reached} of {len(council)} in its council")
+        self._cut_off = cut_off
+
+    def counts(self) -> str:
+        """Return what is counted."""
+        return "looks at a leader"
+
+    def _is_reached(self, leader: SimPeer, member: PeerId) -> bool:
+        peer = self._peers.get(member)
+        if peer is None or not peer.host.is_running:
+            return False
+        network = self.context.cluster.network
+        is_cut = network.is_cut(leader.host, peer.host) or network.is_cut(peer.host, leader.host)
+        return peer is leader or not is_cut
 
 
 def _signature(group: list[SimPeer]) -> _Group:

@@ -5,9 +5,8 @@ from typing import Final
 
 from simulations.checkers.calm import Calm
 from simulations.checkers.checker import Context, Watch
-from simulations.checkers.stamps import stamp_of_version
 from simulations.clients import ESCAPED
-from simulations.history import Operation
+from simulations.history import Operation, stamp_of_version
 from simulations.witness import Observation
 
 _BUSY: Final = ("conflict",)
@@ -37,6 +36,26 @@ class ReadsAreTrue(Watch):
     def counts(self) -> str:
         """Return what is counted."""
         return "reads"
+
+
+class ReadsReturnTheNewestSeen(Watch):
+    """A read never returns less than the newest version that a holder told the asked peer."""
+
+    name = "reads return the newest version seen"
+
+    def conclude(self) -> None:
+        """Compare each answer with what its explanation says of the holders."""
+        history = self.context.history
+        for read in _answered_reads((*history.operations, *history.final_reads)):
+            if read.seen:
+                self.count()
+                newest = max(read.seen, key=stamp_of_version)
+                if stamp_of_version(read.version) < stamp_of_version(newest):
+                    self.violated(f"{read.asked} answered {read.key} with {read.version} though a holder told {newest}")
+
+    def counts(self) -> str:
+        """Return what is counted."""
+        return "explained reads"
 
 
 class CalmReadsAreFresh(Watch):

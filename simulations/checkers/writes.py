@@ -7,8 +7,7 @@ from protocol.records import Record
 from simulations.checkers.checker import Context, Watch
 from simulations.checkers.names import peers_by_id
 from simulations.checkers.network_times import NetworkTimes
-from simulations.checkers.stamps import stamp_of_version
-from simulations.history import Operation
+from simulations.history import Operation, stamp_of_version
 
 _MARGIN_S: Final = 0.5
 """Beside the spread of the peers' clocks, an answer may be on its way for so long."""

@@ -34,6 +34,8 @@ class Network:
         self.trace: Final = trace or Trace()
         self.counts: Counter[str] = Counter()
         """``sent``, ``lost``, ``cut``, ``nobody`` for datagrams; ``pieces`` for streams."""
+        self.taps: list[Callable[[bytes, tuple[str, int]], None]] = []
+        """Called with each datagram that arrives somewhere, and where: whoever sits on the wire sees that much."""
         self.hosts: dict[str, Host] = {}
         """By address."""
         self._names: dict[str, str] = {}
@@ -142,6 +144,8 @@ class Network:
 
     def _arrive(self, data: bytes, source: tuple[str, int], target: tuple[str, int]) -> None:
         endpoint = self._datagrams.get(target)
+        for tap in self.taps:
+            tap(data, target)
         if endpoint is None:
             self.counts["nobody"] += 1
         else:
