@@ -1,0 +1,102 @@
+"""Planted bugs of membership, of datagrams and of boots."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+from protocol import limits
+from protocol.statements import Accusation, Evidence
+from simulations.mutations.mutation import Mutation, Plant
+from simulations.mutations.scenes import cuts, lies, silence, swizzle
+
+
+def _no_refutation(original: Callable[..., bool]) -> Callable[..., bool]:
+    def defend(self: Any, evidence: Evidence, now: float, effects: list[Any]) -> bool:
+        return False if isinstance(evidence, Accusation) else original(self, evidence, now, effects)
+
+    return defend
+
+
+def _endless(original: Callable[..., None]) -> Callable[..., None]:
+    def accused(self: Any, peer_id: bytes, **named: Any) -> None:
+        original(self, peer_id, **named)
+        self.find(peer_id).ends_at = math.inf
+
+    return accused
+
+
+def _newest_twice(_: Any) -> Callable[..., bool]:
+    def is_new(self: Any, counter: int) -> bool:
+        behind = self._highest - counter
+        return behind <= 0 or (behind < limits.REPLAY_WINDOW_SIZE and not (self._seen >> behind) & 1)
+
+    return is_new
+
+
+def _any_boot(original: Callable[..., Any]) -> Callable[..., Any]:
+    def open_(self: Any, datagram: bytes) -> Any:
+        self._latest_boots.clear()
+        return original(self, datagram)
+
+    return open_
+
+
+def _same_boot(original: Callable[..., int]) -> Callable[..., int]:
+    def next_boot(last: int | None, *, wall_s: int, noise: bytes) -> int:
+        return original(None, wall_s=wall_s, noise=noise) if last is None else last
+
+    return next_boot
+
+
+def _no_return(_: Any) -> Callable[..., list[Any]]:
+    def wake(self: Any, *, now: float) -> list[Any]:
+        self._failed_due = self._remembered_due = math.inf
+        return []
+
+    return wake
+
+
+MUTATIONS: Final = (
+    Mutation(
+        name="missed refutation",
+        summary="a peer does not answer an accusation against itself",
+        plants=(Plant("protocol.members.membership:Membership._defend", _no_refutation),),
+        scenario=swizzle,
+    ),
+    Mutation(
+        name="suspicion that never ends",
+        summary="a suspect is given all the time there is",
+        plants=(Plant("protocol.members.suspicion:Suspicions.accused", _endless),),
+        scenario=silence,
+    ),
+    Mutation(
+        name="statements not verified",
+        summary="evidence about members is believed unsigned",
+        plants=(Plant("protocol.members.local:LocalPeer.is_authentic", lambda _: lambda self, statement: True),),
+        scenario=lies,
+    ),
+    Mutation(
+        name="the dead are not asked",
+        summary="failed members are never pinged again, so islands stay apart",
+        plants=(Plant("protocol.members.absent:Absent.wake", _no_return),),
+        scenario=cuts,
+    ),
+    Mutation(
+        name="replay window off by one",
+        summary="the newest datagram is opened twice",
+        plants=(Plant("protocol.envelope:ReplayWindow.is_new", _newest_twice),),
+        scenario=lies,
+    ),
+    Mutation(
+        name="boot check missing",
+        summary="datagrams of an earlier boot of their sender are opened",
+        plants=(Plant("protocol.envelope:Opener.open", _any_boot),),
+        scenario=lies,
+    ),
+    Mutation(
+        name="boot not raised",
+        summary="a peer that starts again takes the boot of its last run",
+        plants=(Plant("simulations.disk:next_boot", _same_boot),),
+        scenario=swizzle,
+    ),
+)
