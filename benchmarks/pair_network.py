@@ -23,6 +23,9 @@ from benchmarks.wire import Client, Response, StreamEvent, stream_events
 NETWORK: Final = "bench"
 COMMAND_TIMEOUT_S: Final = 90.0
 SETTLE_TIMEOUT_S: Final = 60.0
+RESTART_TIMEOUT_S: Final = 60.0
+"""More than the command's own ten seconds: writers that never pause leave it little of the processor."""
+
 _POLL_S: Final = 0.1
 _LOG_TAIL_SIZE: Final = 1000
 
@@ -103,7 +106,7 @@ class PairNetwork:
             BenchError: It failed; with the last words of the peer's log, which is deleted with the network.
         """
         try:
-            await self.pair("restart", name)
+            await self.pair("restart", name, "--timeout", f"{RESTART_TIMEOUT_S:g}")
         except BenchError as error:
             log = (self._home / NETWORK / name / "peer.log").read_text(errors="replace")
             raise BenchError(f"{error}; its log ends: {log[-_LOG_TAIL_SIZE:]}") from error
