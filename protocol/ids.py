@@ -5,6 +5,7 @@ counts: the short id (first 16 bytes, datagram headers) and the Kademlia id (fir
 the 160-bit space of Kademlia (Maymounkov and Mazieres 2002, section 2).
 """
 
+import functools
 import hashlib
 import re
 from typing import Final, NewType
@@ -31,6 +32,7 @@ ANY_RECEIVER: Final = ShortId(bytes(SHORT_ID_SIZE_BYTES))
 _NAME = re.compile(r"[a-z0-9-]{1,63}\Z")
 
 
+@functools.lru_cache(maxsize=4096)  # asked some ten times for each datagram, of few peers
 def peer_id_of(public_key: bytes) -> PeerId:
     """Return the id of the peer that owns ``public_key`` (32 raw bytes)."""
     return PeerId(hashlib.sha256(public_key).digest())
