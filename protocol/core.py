@@ -25,6 +25,7 @@ from protocol.effects import (
     Electorate,
     HandoverAsked,
     Input,
+    KeepVoters,
     LeaderChanged,
     LeaveAsked,
     LinkLost,
@@ -43,6 +44,7 @@ from protocol.effects import (
     Woken,
 )
 from protocol.election import Election
+from protocol.election.quorum import rules_of
 from protocol.identity import Identity, Verifier
 from protocol.ids import PeerId, ShortId, short_id_of
 from protocol.joining import Joining
@@ -65,7 +67,7 @@ from protocol.messages import (
 from protocol.network import NetworkIdentity
 from protocol.network_time import NetworkClock
 from protocol.readiness import Readiness
-from protocol.statements import Address, Descriptor
+from protocol.statements import Address, Descriptor, VoterList
 from protocol.throttle import Throttle
 
 _STRANGERS_PER_S: Final = 200
@@ -93,6 +95,8 @@ class CoreStart:
     remembered: tuple[Descriptor, ...]
     wall_ms: int
     now: float
+    voters: tuple[VoterList, ...] = ()
+    """The lists of voters that were kept, in the *quorum* mode; none of them is believed yet."""
 
 
 class Core:
@@ -127,6 +131,9 @@ class Core:
             random=start.random,
             promise=start.promise,
             may_vote=start.may_vote,
+            rules=rules_of(
+                start.network, config=start.config, verifier=start.verifier, voters=start.voters, now=start.now
+            ),
             now=start.now,
         )
         self._verifier = start.verifier
@@ -253,6 +260,8 @@ class Core:
                 self._met(now, effects)
                 if message.claim is not None:
                     self._claimed(message.claim, sender, now, effects)
+                elif sender == self.election.leader:
+                    self._take(self.election.claim_missed(now), now, effects)
         elif isinstance(message, ELECTION_MESSAGES):
             self._update_electorate(now, effects)
             self._take(self.election.handle(message, sender=sender, now=now), now, effects)
@@ -309,6 +318,7 @@ class Core:
             self.clock.told(reply.network_time_ms, now=now)
         self._take(self.membership.learn(contact, now=now), now, effects)
         self.membership.sync_with(contact.peer_id, members=reply.members, now=now)
+        self._take(self.election.greet(contact.peer_id, now), now, effects)
         self._met(now, effects)
         if reply.claim is not None:
             self._claimed(reply.claim, contact.peer_id, now, effects)
@@ -340,7 +350,7 @@ class Core:
                             self.clock.forget(event.descriptor.peer_id)
                     elif isinstance(event, LeaderChanged):
                         self._links.rearrange_soon(now)
-                case Persist() | TryConnection():
+                case Persist() | KeepVoters() | TryConnection():
                     effects.append(effect)
 
     def _settle(self, now: float, effects: list[Effect]) -> None:

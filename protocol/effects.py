@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from protocol.ids import PeerId, ShortId
 from protocol.messages import Message
-from protocol.statements import Address, Ballot, Certificate, Descriptor
+from protocol.statements import Address, Ballot, Certificate, Descriptor, VoterList
 
 MemberState: TypeAlias = Literal["alive", "suspect", "failed", "left"]
 Role: TypeAlias = Literal["follower", "candidate", "leader"]
@@ -28,6 +28,9 @@ class Promise:
 
     highest: Ballot
     """The highest ballot whose certificate this peer accepted."""
+
+    lost_in: int = 0
+    """Boot in which an earlier promise was found lost, until the admin readmits this voter (*quorum* mode); else 0."""
 
 
 # Inputs
@@ -115,6 +118,13 @@ class Persist:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepVoters:
+    """Write the list of voters to disk and sync it before any later effect of the list."""
+
+    voters: VoterList
+
+
+@dataclass(frozen=True, slots=True)
 class KeepLinks:
     """Hold a TCP link to exactly these peers; replaces the earlier set."""
 
@@ -164,8 +174,8 @@ class TimeSample:
     round_trip_s: float
 
 
-Effect: TypeAlias = Send | Persist | KeepLinks | TryConnection | Report
-MachineEffect: TypeAlias = Tell | TellAddress | Persist | TryConnection | Report | TimeSample
+Effect: TypeAlias = Send | Persist | KeepVoters | KeepLinks | TryConnection | Report
+MachineEffect: TypeAlias = Tell | TellAddress | Persist | KeepVoters | TryConnection | Report | TimeSample
 
 
 # Events

@@ -29,6 +29,7 @@ from protocol.statements import (
     Descriptor,
     Release,
     Vote,
+    VoterList,
 )
 
 Updates = Annotated[
@@ -231,6 +232,18 @@ class Handover(Message, frozen=True, kw_only=True, tag=24):
     release: Release
 
 
+class VotersKnown(Message, frozen=True, kw_only=True, tag=25):
+    """The list of voters that the sender knows, or none: tell me yours if it is newer (*quorum* mode)."""
+
+    voters: VoterList | None = None
+
+
+class LeaseEnded(Message, frozen=True, kw_only=True, tag=26):
+    """The sender leads no more under this ballot, and nobody else does yet (*quorum* mode)."""
+
+    ballot: Ballot
+
+
 MEMBERSHIP_MESSAGES: Final = (Ping, Ack, PingRequest, IndirectAck, Gossip, Sync)
 ELECTION_MESSAGES: Final = (
     PreVoteRequest,
@@ -242,6 +255,8 @@ ELECTION_MESSAGES: Final = (
     Announce,
     CertificateRequest,
     Handover,
+    VotersKnown,
+    LeaseEnded,
 )
 CONTROL_MESSAGES: Final[tuple[type[Message], ...]] = (
     *MEMBERSHIP_MESSAGES,

@@ -192,6 +192,49 @@ class Release(Statement, frozen=True, kw_only=True):
     signature: Signature = b""
 
 
+class Readmission(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The admin lets a voter that lost its promise vote again (*quorum* mode)."""
+
+    voter: Bytes32
+    lost_in: Boot
+    """Boot in which the voter found its promise lost; another loss needs another readmission."""
+
+    above_term: Counter
+    """The voter signs only above this term: in those up to it it may have voted, and does not know."""
+
+
+class VoterList(Statement, frozen=True, kw_only=True):
+    """The fixed council of a network in *quorum* mode, signed by its admin; the highest valid version counts."""
+
+    domain: ClassVar[bytes] = b"pair/voters/1"
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    voters: Annotated[tuple[Bytes32, ...], msgspec.Meta(min_length=1, max_length=limits.COUNCIL_SIZE_MAX)]
+    """Ids of the peers that vote, ascending."""
+
+    lease_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)]
+    """Longest lease of any leader, in milliseconds. The same in all versions: promises of voters are as long."""
+
+    readmitted: Annotated[tuple[Readmission, ...], msgspec.Meta(max_length=limits.COUNCIL_SIZE_MAX)] = ()
+    signature: Signature = b""
+
+    def is_valid(self, verifier: Verifier, network_id: NetworkId, *, admin_key: bytes) -> bool:
+        """Return whether the admin of this network signed it, and nobody in it counts twice."""
+        return (
+            self.author_key == admin_key
+            and list(self.voters) == sorted(set(self.voters))
+            and self.is_authentic(verifier, network_id)
+        )
+
+    def may_succeed(self, known: "VoterList") -> bool:
+        """Return whether the admin may have come from ``known`` to this list: each version changes one voter at most.
+
+        Then majorities of two versions that follow each other have a voter in common.
+        """
+        changed = len(set(self.voters).symmetric_difference(known.voters))
+        return self.lease_ms == known.lease_ms and changed <= self.version - known.version
+
+
 def council_hash(council: tuple[bytes, ...]) -> bytes:
     """Return 16 bytes that name a council; its ids are ascending."""
     return hashlib.sha256(b"".join(council)).digest()[:16]

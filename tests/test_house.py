@@ -24,6 +24,8 @@ SILENT: Final = frozenset(
             for implementation, path, declaration in (
                 ("Peer", "node/service.py", "PeerService"),
                 ("SqliteRecordStore", "node/ports.py", "RecordStore"),
+                ("AvailableRules", "protocol/election/rules.py", "Rules"),
+                ("QuorumRules", "protocol/election/rules.py", "Rules"),
             )
             for name in house.methods_of((ROOT / path).read_text(), declaration)
         ),

@@ -153,7 +153,7 @@ class Candidacy:
             ends_at=ends_at,
             resend_at=now + self._resend_pause_s,
         )
-        if station.in_council and station.promises.allows_vote(campaign.ballot, campaign.council_hash):
+        if self._has_own_vote(campaign, now):
             campaign.would_vote[station.me] = None
 
     def _advance(self, now: float, effects: list[MachineEffect]) -> None:
@@ -171,11 +171,15 @@ class Candidacy:
         campaign.resend_at = now + self._resend_pause_s
         station.promises.spend(campaign.ballot.term)
         self._ask(effects)
-        council_hash = campaign.council_hash
-        if station.in_council and station.promises.allows_vote(campaign.ballot, council_hash):
-            if station.promises.vote(campaign.ballot, council_hash):
-                effects.append(Persist(station.promises.promise))
-            campaign.votes[station.me] = station.sign_vote(campaign.ballot, council_hash)
+        if self._has_own_vote(campaign, now):
+            effects.extend(station.promise_vote(campaign.ballot, campaign.council_hash, now=now))
+            campaign.votes[station.me] = station.sign_vote(campaign.ballot, campaign.council_hash)
+
+    def _has_own_vote(self, campaign: Campaign, now: float) -> bool:
+        station = self._station
+        return station.in_council and station.may_vote(
+            campaign.ballot, campaign.council_hash, release=campaign.release, now=now
+        )
 
     def _ask(self, effects: list[MachineEffect]) -> None:
         """Send the request of the present stage to all whose consent is missing."""

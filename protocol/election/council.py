@@ -2,7 +2,7 @@
 
 In the *available* mode the council are the lowest ids alive (DESIGN section 6). Each peer computes it from its own
 member table, so views differ for moments while members come and go; the rules here say what such views may still
-agree on. The *quorum* mode will put a fixed voter list in the place of ``council_of``.
+agree on. The *quorum* mode has a fixed list of voters instead (``protocol.election.quorum``).
 """
 
 import itertools

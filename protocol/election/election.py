@@ -1,16 +1,16 @@
-"""The election machine of one peer: the *available* mode of DESIGN section 6.
+"""The election machine of one peer (DESIGN section 6); what the two modes do differently is in ``rules``.
 
 The theory is Raft's election (Raft 2014, section 5.2; thesis, sections 3.10, 4.2.3, 6.4.1 and 9.6) with three
 departures. Ballots are (term, candidate) pairs and a leader proves itself to anybody by a certificate of signed
-votes, so a follower trusts no single voter. The council follows the membership: the lowest ids alive, as each peer
-sees them, so a certificate also has to hold in the view of whoever follows it. And two leaders may exist while a
-network is cut; when the sides meet, one merge election unites them.
+votes, so a follower trusts no single voter. In the *available* mode the council follows the membership: the lowest
+ids alive, as each peer sees them, so a certificate also has to hold in the view of whoever follows it. And two leaders
+may exist there while a network is cut; when the sides meet, one merge election unites them.
 
 This file holds what each input means; ``roles`` holds what the roles do, and when.
 """
 
+import math
 import random
-from typing import Final
 
 from protocol.config import ProtocolConfig
 from protocol.effects import (
@@ -25,11 +25,15 @@ from protocol.effects import (
     RoleChanged,
     Tell,
 )
+from protocol.election.alarms import Alarms
 from protocol.election.allegiance import Allegiance
 from protocol.election.handing_over import choose_successor
-from protocol.election.proofs import Proofs, Worth
+from protocol.election.proofs import Proofs
 from protocol.election.roles import Roles
+from protocol.election.rules import Rules
+from protocol.election.sides import PROTEST_SEQUENCE, Sides
 from protocol.election.station import Station
+from protocol.election.voter_lists import VoterLists
 from protocol.election.voting import Opinion, Voter
 from protocol.identity import Identity, Verifier
 from protocol.ids import NetworkId, PeerId
@@ -40,19 +44,15 @@ from protocol.messages import (
     Heartbeat,
     HeartbeatAck,
     LeaderClaim,
+    LeaseEnded,
     Message,
     PreVoteReply,
     PreVoteRequest,
     VoteReply,
     VoteRequest,
+    VotersKnown,
 )
-from protocol.statements import Ballot, Certificate, council_hash
-from protocol.throttle import Throttle
-
-_ALARMS_PER_S: Final = 1
-
-_PROTEST_SEQUENCE: Final = 0
-"""A heartbeat ack with this number answers no heartbeat: its sender only says that it promised more."""
+from protocol.statements import Certificate, council_hash
 
 
 class Election:
@@ -76,6 +76,7 @@ class Election:
         random: random.Random,
         promise: Promise | None,
         may_vote: bool,
+        rules: Rules,
         now: float,
     ) -> None:
         """Start as a follower of nobody that is not ready yet.
@@ -83,6 +84,7 @@ class Election:
         Args:
             promise: What this peer's vote file holds; None on a fresh peer.
             may_vote: False when a promise was made and is lost.
+            rules: Those of the network's mode.
         """
         self._station = Station(
             identity=identity,
@@ -93,13 +95,17 @@ class Election:
             random=random,
             promise=promise,
             may_vote=may_vote,
+            rules=rules,
         )
         self._promises = self._station.promises
         self._allegiance = Allegiance(config, now=now)
         self._voter = Voter(self._station, self._allegiance)
         self._proofs = Proofs(self._station, self._allegiance)
         self._roles = Roles(self._station, self._allegiance, self._voter)
-        self._alarms = Throttle(_ALARMS_PER_S)
+        self._alarms = Alarms(self._station)
+        self._sides = Sides(self._station, self._allegiance, self._proofs, self._roles, self._alarms)
+        self._lists = VoterLists(self._station, self._alarms)
+        self._roles.has_unsaved_ballot = self._lists.begin(boot)
         self._reported_role: Role = "follower"
         self._reported_certificate: Certificate | None = None
 
@@ -122,6 +128,12 @@ class Election:
     def certificate(self) -> Certificate | None:
         """What proves the followed leader."""
         return self._allegiance.certificate
+
+    @property
+    def lease_until(self) -> float:
+        """When the own lease ends, on this peer's clock; minus infinity for a peer that does not lead."""
+        leadership = self._roles.leadership
+        return leadership.lease_until if leadership is not None and not leadership.is_lapsed else -math.inf
 
     @property
     def followed_since(self) -> float:
@@ -183,32 +195,38 @@ class Election:
                 candidacy = self._roles.candidacy
                 self._roles.campaign(lambda: candidacy.vote_replied(message, sender=sender, now=now), now, effects)
             case Announce():
-                self._announced(message, sender, now, effects)
+                self._lists.compare(message.certificate.council, sender, now, effects)
+                self._sides.announced(message, sender, now, effects)
             case CertificateRequest():
-                self._show_certificate(sender, now, effects)
+                self._sides.show_certificate(sender, now, effects)
             case Handover():
-                if sender == self.leader and self._voter.is_released(message.release, successor=self._station.me):
-                    self._roles.become_candidate(now, effects, release=message.release)
+                self._handed_over(message, sender, now, effects)
+            case VotersKnown():
+                self._voters_known(message, sender, now, effects)
+            case LeaseEnded():
+                self._sides.lease_ended(message, sender, now)
         return self._reported(effects)
 
     def claim_seen(self, claim: LeaderClaim, sender: PeerId, now: float) -> list[MachineEffect]:
         """Take a member's word on whom it follows; ask for the proof of a higher leader, show that of ours."""
         effects: list[MachineEffect] = []
         self._roles.judge_lease(now, effects)
-        followed, ballot = self._allegiance.certificate, claim.ballot
-        if followed is not None and ballot == followed.ballot:
-            self._count_follower(claim, sender)
-        elif ballot.peer_id == self._station.me or not self._station.is_living(ballot.peer_id):
-            pass  # a late word: this peer leads no more, or that leader is gone
-        elif self._promises.is_jump_of_proof(ballot):
-            self._raise_alarm(ballot, sender, now, effects)
-        elif followed is not None and ballot < followed.ballot:
-            self._show_certificate(sender, now, effects)
-        elif ballot >= self._promises.floor:
-            self._ask_certificate(ballot, sender, now, effects)
-        else:
-            self._protest(ballot, now, effects)
+        self._sides.claimed(claim, sender, now, effects)
         return self._reported(effects)
+
+    def claim_missed(self, now: float) -> list[MachineEffect]:
+        """The followed leader sent a word that does not say that it leads."""
+        effects: list[MachineEffect] = []
+        self._roles.judge_lease(now, effects)
+        self._sides.claim_missed(now)
+        return self._reported(effects)
+
+    def greet(self, peer_id: PeerId, now: float) -> list[MachineEffect]:
+        """Tell a peer that was just met which voters this one knows, where there is a list of them."""
+        effects: list[MachineEffect] = []
+        if not self._station.rules.unites_sides:
+            self._lists.tell(peer_id, now, effects)
+        return effects
 
     def hand_over(self, successor: PeerId | None, now: float) -> list[MachineEffect]:
         """Release the lead in favour of ``successor``, or of whom this leader thinks best; only a leader can."""
@@ -254,12 +272,18 @@ class Election:
             self._allegiance.heard(now)
             self._allegiance.count(message.followers)
             self._roles.leader_heard(now)
+            if not self._station.may_grant(message.ballot, now=now):
+                return
+            self._station.rules.grant(message.ballot, now=now)
+            sequence = message.sequence
         elif not self._promises.refuses_act(message.ballot):
-            self._ask_certificate(message.ballot, sender, now, effects)
+            self._sides.ask_certificate(message.ballot, sender, now, effects)
             return
-        elif followed is not None:
-            self._show_certificate(sender, now, effects)
-        effects.append(Tell(sender, HeartbeatAck(ballot=message.ballot, sequence=message.sequence, highest=highest)))
+        else:
+            self._sides.show_certificate(sender, now, effects)
+            # With fixed voters a refusal must never carry a lease, whatever it names as highest.
+            sequence = message.sequence if self._station.rules.unites_sides else PROTEST_SEQUENCE
+        effects.append(Tell(sender, HeartbeatAck(ballot=message.ballot, sequence=sequence, highest=highest)))
 
     def _acknowledged(self, message: HeartbeatAck, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
         leadership = self._roles.leadership
@@ -268,28 +292,21 @@ class Election:
         highest = message.highest
         if highest > message.ballot and highest.peer_id != self._station.me:
             if self._promises.is_jump(highest):
-                self._raise_alarm(highest, sender, now, effects)
+                self._alarms.jump(highest, sender, now, effects)
             elif self._station.is_living(sender):
                 self._promises.hear(highest)
                 leadership.protested(now)
-                self._ask_certificate(highest, sender, now, effects)
+                self._sides.ask_certificate(highest, sender, now, effects)
             return
         leadership.acknowledged(message, sender=sender)
         self._roles.judge_lease(now, effects)
         self._allegiance.count(leadership.followers)
 
-    def _count_follower(self, claim: LeaderClaim, sender: PeerId) -> None:
-        leadership = self._roles.leadership
-        if leadership is not None:
-            leadership.followed_by(sender)
-            self._allegiance.count(leadership.followers)
-        elif sender == self.leader:
-            self._allegiance.count(claim.followers)
-
     # Opinions and votes
 
     def _opinion_asked(self, request: PreVoteRequest, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
-        self._watch(request.ballot, sender, now, effects)
+        self._alarms.watch(request.ballot, sender, now, effects)
+        self._lists.compare(request.council, sender, now, effects)
         opinion = self._voter.opinion(request, sender=sender, now=now)
         if opinion is Opinion.YES:
             self._roles.yield_to(sender, now)
@@ -306,82 +323,42 @@ class Election:
             effects.append(self._voter.reply(request, is_granted=True, sender=sender))
 
     def _opinion_given(self, reply: PreVoteReply, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
-        self._watch(reply.highest, sender, now, effects)
+        self._alarms.watch(reply.highest, sender, now, effects)
         candidacy = self._roles.candidacy
         self._roles.campaign(lambda: candidacy.pre_vote_replied(reply, sender=sender, now=now), now, effects)
         is_refused = not reply.granted and candidacy.campaign is not None and self.leader is None
         if is_refused and reply.highest >= self._promises.floor and reply.highest.term:
-            self._ask_certificate(reply.highest, sender, now, effects)  # it may follow a leader unknown here
+            self._sides.ask_certificate(reply.highest, sender, now, effects)  # it may follow a leader unknown here
 
     def _vote_asked(self, request: VoteRequest, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
-        self._watch(request.ballot, sender, now, effects)
+        self._alarms.watch(request.ballot, sender, now, effects)
         if self._voter.opinion(request, sender=sender, now=now) is not Opinion.YES:
             effects.append(Tell(sender, VoteReply(ballot=request.ballot, highest=self._promises.top)))
             return
         named = council_hash(request.council)
-        if self._promises.vote(request.ballot, named):
-            effects.append(Persist(self._promises.promise))
+        effects.extend(self._station.promise_vote(request.ballot, named, now=now))
         if self.leader != sender:
             self._roles.become_follower(now, for_another=request.is_merge)  # the vote fences the leader before
             self._roles.yield_to(sender, now)
         vote = self._station.sign_vote(request.ballot, named)
         effects.append(Tell(sender, VoteReply(ballot=request.ballot, highest=self._promises.top, vote=vote)))
 
-    # Certificates and other sides
+    def _handed_over(self, message: Handover, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
+        station = self._station
+        may_lead = station.rules.may_lead(station.me, station.council) and not station.is_silenced
+        if may_lead and sender == self.leader and self._voter.is_released(message.release, successor=station.me):
+            self._roles.become_candidate(now, effects, release=message.release)
 
-    def _announced(self, announce: Announce, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
-        ballot = announce.certificate.ballot
-        match self._proofs.weigh(announce, now=now):
-            case Worth.FOLLOW:
-                self._roles.become_follower(now, announce)
-            case Worth.OTHER_SIDE:
-                self._meet_other_side(announce, sender, now, effects)
-            case Worth.JUMP:
-                self._raise_alarm(ballot, sender, now, effects)
-            case Worth.NOTHING:
-                if sender == self.leader == ballot.peer_id and sender != self._station.me:
-                    self._allegiance.count(announce.followers)
+    # The list of voters
 
-    def _meet_other_side(self, announce: Announce, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
-        """Bring the two leaders together; without one, tell the other that this peer promised more."""
-        ballot, followed = announce.certificate.ballot, self._allegiance.certificate
-        self._promises.hear(ballot)
-        if followed is None:
-            if ballot < self._promises.floor:
-                self._protest(ballot, now, effects)
-        elif sender != ballot.peer_id and ballot < followed.ballot:
-            self._show_certificate(sender, now, effects)  # it follows a lower leader; its own leader will hear of ours
-        elif self._roles.leadership is not None:
-            self._roles.meet(announce, is_own_word=sender == ballot.peer_id, now=now, effects=effects)
-        elif ballot < followed.ballot:
-            self._show_certificate(sender, now, effects)
-        elif self._proofs.may_show(now):
-            effects.append(Tell(followed.ballot.peer_id, announce))
-
-    def _show_certificate(self, to: PeerId, now: float, effects: list[MachineEffect]) -> None:
-        followed = self._allegiance.certificate
-        if followed is not None and self._proofs.may_show(now):
-            effects.append(Tell(to, Announce(certificate=followed, followers=self._allegiance.followers)))
-
-    def _ask_certificate(self, ballot: Ballot, of: PeerId, now: float, effects: list[MachineEffect]) -> None:
-        if self._proofs.may_ask(now):
-            effects.append(Tell(of, CertificateRequest(ballot=ballot)))
-
-    def _protest(self, ballot: Ballot, now: float, effects: list[MachineEffect]) -> None:
-        """Tell a leader that this peer cannot follow it, because of a higher promise: it has to be elected again."""
-        if self._proofs.may_ask(now):
-            protest = HeartbeatAck(ballot=ballot, sequence=_PROTEST_SEQUENCE, highest=self._promises.top)
-            effects.append(Tell(ballot.peer_id, protest))
-
-    def _watch(self, ballot: Ballot, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
-        """Raise an alarm about a term that no honest network reaches; the caller refuses it anyway."""
-        if self._promises.is_jump(ballot):
-            self._raise_alarm(ballot, sender, now, effects)
-
-    def _raise_alarm(self, ballot: Ballot, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
-        if self._alarms.allows(now):
-            text = f"refused: {sender.hex()[:12]} speaks of term {ballot.term}, far above {self.term}"
-            effects.append(Report(Alarm(text)))
+    def _voters_known(self, message: VotersKnown, sender: PeerId, now: float, effects: list[MachineEffect]) -> None:
+        if not self._lists.heard(message, sender, now, effects):
+            return
+        self._lists.spread(self.leader, now, effects)
+        self._roles.has_unsaved_ballot |= self._lists.readmit()
+        effects.extend(self.electorate_changed(self._station.electorate, now))
+        if self._roles.leads and not self._station.in_council:
+            effects.extend(self.hand_over(None, now))
 
     def _reported(self, effects: list[MachineEffect]) -> list[MachineEffect]:
         """Add what changed since the last report."""
@@ -392,6 +369,7 @@ class Election:
         if certificate is not self._reported_certificate:
             self._reported_certificate = certificate
             effects.append(Report(LeaderChanged(certificate)))
+        self._lists.keep(effects)
         if self._roles.has_unsaved_ballot:
             self._roles.has_unsaved_ballot = False
             effects.append(Persist(self._promises.promise))

@@ -39,7 +39,13 @@ class PlannedHandover:
 
 def choose_successor(station: Station, wished: PeerId | None) -> PeerId | None:
     """Return who should lead next: ``wished``, or the lowest id; never a suspect, for it may be dead."""
-    fit = [peer for peer in station.electorate.living if peer != station.me and peer not in station.electorate.suspects]
+    fit = [
+        peer
+        for peer in station.electorate.living
+        if peer != station.me
+        and peer not in station.electorate.suspects
+        and station.rules.may_lead(peer, station.council)
+    ]
     if wished is not None:
         return wished if wished in fit else None
     return fit[0] if fit else None

@@ -8,12 +8,11 @@ import math
 from typing import Final
 
 from protocol.effects import MachineEffect, Tell
-from protocol.election.council import holds_in
 from protocol.election.lease import Lease
 from protocol.election.rivals import Rivals, SideKey
 from protocol.election.station import Station, ViewChange
 from protocol.ids import PeerId
-from protocol.messages import Announce, Heartbeat, HeartbeatAck
+from protocol.messages import Announce, Heartbeat, HeartbeatAck, LeaseEnded
 from protocol.statements import Certificate
 
 _SETTLING_MAX_S: Final = 1.0
@@ -36,7 +35,7 @@ class Leadership:
         self.is_lapsed = False
         self.rivals: Final = Rivals(station.config)
         self._station = station
-        self._lease = Lease(holder=station.me, started_at=asked_votes_at, duration_s=station.config.lease_s)
+        self._lease = Lease(holder=station.me, started_at=asked_votes_at, duration_s=station.rules.lease_s)
         self.lease_until = self._lease.until(station.council)
         self._sequence = 0
         self._heartbeat_at = now + station.config.heartbeat_interval_s
@@ -65,6 +64,11 @@ class Leadership:
         """Show the certificate to ``members``."""
         announcement = self.announcement()
         return [Tell(member, announcement) for member in members if member != self._station.me]
+
+    def end_openly(self) -> list[MachineEffect]:
+        """Tell everybody that this leader leads no more."""
+        ended = LeaseEnded(ballot=self.certificate.ballot)
+        return [Tell(member, ended) for member in self._station.electorate.living if member != self._station.me]
 
     def heartbeat(self, now: float) -> list[MachineEffect]:
         """Send a round of heartbeats to the others in the council."""
@@ -97,7 +101,7 @@ class Leadership:
         if change.is_new_council:
             until = self._lease.until(station.council)
             was_alone = self.lease_until == math.inf
-            self.lease_until = max(now + station.config.lease_s if was_alone else self.lease_until, until)
+            self.lease_until = max(now + station.rules.lease_s if was_alone else self.lease_until, until)
             self._judge_certificate(now)
             effects.extend(self.heartbeat(now))
         return effects
@@ -138,7 +142,7 @@ class Leadership:
 
     def _judge_certificate(self, now: float) -> None:
         """Plan a renewal when the certificate holds no more; a view that still changes delays it a little."""
-        if holds_in(self.certificate, self._station.council):
+        if self._station.rules.holds(self.certificate, self._station.council):
             self._doubted_at = math.inf
             if not self._is_protested:
                 self._renew_at = math.inf

@@ -32,19 +32,28 @@ class Promises:
         2. ``council_hash`` belongs to ``voted``.
     """
 
-    def __init__(self, promise: Promise | None, *, may_vote: bool) -> None:
-        """Continue from ``promise``; None means that this peer never signed anything."""
+    def __init__(self, promise: Promise | None, *, may_vote: bool, relearns: bool = True) -> None:
+        """Continue from ``promise``; None means that this peer never signed anything.
+
+        Args:
+            may_vote: False when a promise was made and is lost.
+            relearns: Whether a lost promise is made good by learning the term from others (``Rules.relearns``).
+        """
         self.voted = promise.voted if promise else NO_BALLOT
         self.council_hash = promise.council_hash if promise else NO_COUNCIL_HASH
         self.highest = promise.highest if promise else NO_BALLOT
-        self.may_vote = may_vote
+        self.lost_in = promise.lost_in if promise else 0
+        self.may_vote = may_vote and not self.lost_in
+        self._relearns = relearns
         self._hearsay_term = 0
         self._told_by: dict[PeerId, None] = {}
 
     @property
     def promise(self) -> Promise:
         """What belongs on disk."""
-        return Promise(voted=self.voted, council_hash=self.council_hash, highest=self.highest)
+        return Promise(
+            voted=self.voted, council_hash=self.council_hash, highest=self.highest, lost_in=self.lost_in
+        )
 
     @property
     def top(self) -> Ballot:
@@ -98,7 +107,7 @@ class Promises:
         A vote in the same term already fences after a restart, so those who voted need not write again.
         """
         self.highest = max(self.highest, ballot)
-        if not self.may_vote:
+        if not self.may_vote and self._relearns:
             self._end_silence(ballot.term)
             return True
         return ballot.term > self.voted.term
@@ -124,7 +133,7 @@ class Promises:
         Returns:
             Whether the silence ended now; the promise must then reach the disk.
         """
-        if self.may_vote:
+        if self.may_vote or not self._relearns:
             return False
         self.hear(ballot)
         if peer_id in others:
@@ -133,6 +142,15 @@ class Promises:
             return False
         self._end_silence(self.known_term)
         return True
+
+    def lose(self, boot: int) -> None:
+        """Note that ``boot`` found the promise lost, so that the admin can name the loss."""
+        self.may_vote, self.lost_in = False, boot
+
+    def readmit(self, above_term: int) -> None:
+        """Vote again by the word of the admin, above ``above_term`` and all terms known here."""
+        self.lost_in = 0
+        self._end_silence(max(above_term, self.known_term))
 
     def _end_silence(self, term: int) -> None:
         """Vote again, but in no term that an earlier boot may have voted in."""

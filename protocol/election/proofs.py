@@ -9,7 +9,6 @@ import enum
 from typing import Final
 
 from protocol.election.allegiance import Allegiance
-from protocol.election.council import holds_in
 from protocol.election.station import Station
 from protocol.ids import PeerId
 from protocol.messages import Announce
@@ -101,7 +100,8 @@ class Proofs:
         return certificate.ballot < self._station.promises.floor
 
     def _holds(self, certificate: Certificate) -> bool:
-        return self._station.is_living(certificate.ballot.peer_id) and holds_in(certificate, self._station.council)
+        station = self._station
+        return station.is_living(certificate.ballot.peer_id) and station.rules.holds(certificate, station.council)
 
     def _keep(self, announce: Announce, now: float) -> None:
         leader = announce.certificate.ballot.peer_id

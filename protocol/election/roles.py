@@ -115,6 +115,7 @@ class Roles:
         effects.extend(move())
         if self.candidacy.is_won:
             self.become_leader(now, effects)
+            self.judge_lease(now, effects)  # the votes may have come when the lease was over
         elif self.candidacy.is_voting:
             if not self.leads:
                 self._allegiance.drop(now=now)  # the own vote fences the leader before
@@ -133,8 +134,8 @@ class Roles:
             self._stand_at = math.inf
         elif self._allegiance.certificate is not None and not (station.in_council and self._allegiance.is_silent(now)):
             self._stand_at = now + station.patience_s() if station.in_council else math.inf
-        elif station.in_council:
-            self._stand_at = now + pause_s + station.stagger_s()
+        elif station.may_stand:
+            self._stand_at = max(now + pause_s, station.rules.free_at(station.me)) + station.stagger_s()
         else:
             self._stand_at = now + max(pause_s, self._backoff_s())
         if self._yielded_to is not None and station.is_living(self._yielded_to):
@@ -180,14 +181,19 @@ class Roles:
         leadership = self.leadership
         if leadership is None or leadership.is_lapsed == (now >= leadership.lease_until):
             return
+        station = self._station
         leadership.is_lapsed = not leadership.is_lapsed
         if leadership.is_lapsed:
             self._allegiance.drop(now=now)
-            self._stand_at = now + self._station.patience_s()
+            self._stand_at = now + station.patience_s()
             effects.extend(leadership.heartbeat(now))
+            if station.rules.tells_lapse:
+                effects.extend(leadership.end_openly())
         else:
             self._allegiance.follow(leadership.certificate, followers=leadership.followers, now=now)
             self._stand_at = math.inf
+            if station.rules.tells_lapse:
+                effects.extend(leadership.announce_to(station.electorate.living))
 
     # When time has come
 
@@ -236,14 +242,18 @@ class Roles:
     def _step_follower(self, now: float, effects: list[MachineEffect]) -> None:
         """Stand, or ask a council member whom it follows."""
         station = self._station
-        if station.in_council:
+        if station.may_stand:
             self.become_candidate(now, effects)
             return
         self._failures += 1
         self.plan(now)
-        fit = [member for member in station.council if member not in station.electorate.suspects]
-        asked = station.random.choice(fit or station.council)
-        effects.append(Tell(asked, CertificateRequest(ballot=station.promises.floor)))
+        others = [member for member in station.electorate.living if member != station.me]
+        voters = [member for member in station.council if member in others]
+        fit = [member for member in voters if member not in station.electorate.suspects]
+        candidates = fit or voters or others
+        if candidates:
+            asked = station.random.choice(candidates)
+            effects.append(Tell(asked, CertificateRequest(ballot=station.promises.floor)))
 
     def _backoff_s(self) -> float:
         """Return a random pause that grows with each failure, in seconds."""

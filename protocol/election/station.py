@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from protocol.config import ProtocolConfig
-from protocol.effects import Electorate, Promise
-from protocol.election.council import council_of
+from protocol.effects import Electorate, MachineEffect, Persist, Promise
 from protocol.election.promises import Promises
+from protocol.election.rules import Rules
 from protocol.identity import Identity, Verifier
 from protocol.ids import NetworkId, PeerId
 from protocol.statements import Ballot, Certificate, Release, Vote, signed
@@ -32,7 +32,7 @@ class Station:
     """Keys, configuration, promises and view.
 
     Invariants:
-        1. ``council`` is what ``council_of`` makes of the living.
+        1. ``council`` is what the rules of the mode make of the living.
         2. The local peer is living.
     """
 
@@ -47,23 +47,35 @@ class Station:
         random: random.Random,
         promise: Promise | None,
         may_vote: bool,
+        rules: Rules,
     ) -> None:
         self.me: Final = identity.peer_id
         self.config: Final = config
         self.random: Final = random
-        self.promises: Final = Promises(promise, may_vote=may_vote)
+        self.promises: Final = Promises(promise, may_vote=may_vote, relearns=rules.relearns)
+        self.rules: Final = rules
         self._identity = identity
         self._network_id = network_id
         self._boot = boot
         self._verifier = verifier
         self.electorate = Electorate(living=(self.me,), suspects=(), ready=False)
-        self.council: tuple[PeerId, ...] = (self.me,)
+        self.council: tuple[PeerId, ...] = rules.council_of(self.electorate.living)
         self._living: frozenset[PeerId] = frozenset(self.electorate.living)
 
     @property
     def in_council(self) -> bool:
         """Whether this peer votes."""
         return self.me in self.council
+
+    @property
+    def is_silenced(self) -> bool:
+        """Whether this voter lost its promise, and only the admin can let it vote again."""
+        return not self.promises.may_vote and not self.rules.relearns
+
+    @property
+    def may_stand(self) -> bool:
+        """Whether this peer stands when nobody leads."""
+        return self.in_council and not self.is_silenced
 
     @property
     def other_councillors(self) -> tuple[PeerId, ...]:
@@ -74,7 +86,7 @@ class Station:
         """Replace the view of the others."""
         before, council_before = self._living, self.council
         self.electorate = electorate
-        self.council = council_of(electorate.living)
+        self.council = self.rules.council_of(electorate.living)
         self._living = frozenset(electorate.living)
         return ViewChange(
             newcomers=tuple(member for member in electorate.living if member not in before),
@@ -93,6 +105,19 @@ class Station:
     def patience_s(self) -> float:
         """Return how long the leader may be silent before this peer stands, in seconds; random."""
         return self.config.election_timeout_s * (1 + self.random.random())
+
+    def may_vote(self, ballot: Ballot, council_hash: bytes, *, release: Release | None, now: float) -> bool:
+        """Return whether this peer may sign ``ballot`` in that council, now."""
+        return self.promises.allows_vote(ballot, council_hash) and self.may_grant(ballot, release=release, now=now)
+
+    def may_grant(self, ballot: Ballot, *, release: Release | None = None, now: float) -> bool:
+        """Return whether this voter's voice, a vote or an ack, is free for the candidate of ``ballot``."""
+        return not self.is_silenced and self.rules.may_grant(ballot, release=release, now=now)
+
+    def promise_vote(self, ballot: Ballot, council_hash: bytes, *, now: float) -> list[MachineEffect]:
+        """Promise a vote, which may be signed after the returned effects."""
+        self.rules.grant(ballot, now=now)
+        return [Persist(self.promises.promise)] if self.promises.vote(ballot, council_hash) else []
 
     def sign_vote(self, ballot: Ballot, council_hash: bytes) -> Vote:
         """Return the signed vote; the promise must be made before."""
@@ -113,5 +138,5 @@ class Station:
 
     def check_invariants(self) -> None:
         """Assert what the class docstring promises."""
-        assert self.council == council_of(self.electorate.living)
+        assert self.council == self.rules.council_of(self.electorate.living)
         assert self.is_living(self.me)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from protocol.effects import MachineEffect, Tell
 from protocol.election.allegiance import Allegiance
-from protocol.election.council import is_well_formed, share_majority
+from protocol.election.council import is_well_formed
 from protocol.election.station import Station
 from protocol.ids import PeerId
 from protocol.limits import COUNCIL_SIZE_MAX
@@ -57,9 +57,14 @@ class Voter:
             return Opinion.NO
         if promises.is_jump(ballot) or not promises.allows_vote(ballot, council_hash(council)):
             return Opinion.NO
+        if not station.rules.may_lead(sender, station.council):
+            return Opinion.NO
         if not station.electorate.ready or not station.is_living(sender):
             return Opinion.NOT_NOW
-        if not share_majority(council, station.council):
+        if not station.rules.agree(council, station.council):
+            return Opinion.NOT_NOW
+        release = request.release if isinstance(request, VoteRequest) else None
+        if not station.may_grant(ballot, release=release, now=now):
             return Opinion.NOT_NOW
         return self._opinion_beside_leader(request, sender, now)
 
@@ -117,7 +122,7 @@ class Voter:
 
     def _opinion_beside_leader(self, request: Asking, sender: PeerId, now: float) -> Opinion:
         if self._clings_to_leader(request, sender, now):
-            if not request.is_merge:
+            if not request.is_merge or not self._station.rules.unites_sides:
                 return Opinion.NOT_NOW
             if not self._allegiance.may_change(now):
                 return Opinion.NO
@@ -133,6 +138,7 @@ class Voter:
         return not (isinstance(request, VoteRequest) and self.is_released(request.release, successor=sender))
 
     def _plan_recheck(self, now: float) -> None:
-        """Wake when the leader would count as silent or the favourite's time is over, if anybody waits for that."""
-        times = [at for at in (self._allegiance.silent_at, self._favours_until) if at > now]
+        """Wake when a silence, the favourite's time or a promise is over, if anybody waits for that."""
+        free_at = [self._station.rules.free_at(sender) for sender in self._early]
+        times = [at for at in (self._allegiance.silent_at, self._favours_until, *free_at) if at > now]
         self._recheck_at = min(times, default=math.inf) if self._early else math.inf

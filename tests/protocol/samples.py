@@ -1,7 +1,9 @@
 """One valid example of each statement, for tests that need some: fixed seeds, so fixed bytes."""
 
+from collections.abc import Sequence
+
 from protocol.identity import Identity
-from protocol.ids import NetworkId, key_digest
+from protocol.ids import NetworkId, PeerId, key_digest
 from protocol.network import NetworkIdentity
 from protocol.records import Record, stamp_of
 from protocol.statements import (
@@ -11,8 +13,10 @@ from protocol.statements import (
     Certificate,
     Descriptor,
     Leave,
+    Readmission,
     Release,
     Vote,
+    VoterList,
     council_hash,
     signed,
 )
@@ -20,6 +24,9 @@ from protocol.statements import (
 NETWORK = NetworkIdentity(name="test", key=b"k" * 32, admin_public_key=b"a" * 32)
 NETWORK_ID: NetworkId = NETWORK.network_id
 
+
+ADMIN = Identity(b"admin".ljust(32))
+"""Signs lists of voters; the networks of most tests have no admin whose key is known."""
 
 KEY_PLACE = key_digest("color", open_network=False)
 
@@ -90,6 +97,26 @@ def release(leader: int, successor: int) -> Release:
         who,
         NETWORK_ID,
     )
+
+
+def voter_list(
+    *,
+    voters: Sequence[PeerId],
+    version: int = 1,
+    lease_ms: int = 250,
+    readmitted: Sequence[Readmission] = (),
+    admin: Identity = ADMIN,
+    network_id: NetworkId = NETWORK_ID,
+) -> VoterList:
+    """Return a list of voters, signed by the admin."""
+    paper = VoterList(
+        author_key=admin.public_key,
+        version=version,
+        voters=tuple(sorted(voters)),
+        lease_ms=lease_ms,
+        readmitted=tuple(readmitted),
+    )
+    return signed(paper, admin, network_id)
 
 
 def record(writer: int, *, key: str = "color", value: bytes = b"red", time_ms: int = 1_800_000_000_000) -> Record:

@@ -49,6 +49,7 @@ from protocol.messages import (
     JoinReply,
     JoinRequest,
     LeaderClaim,
+    LeaseEnded,
     Message,
     Ping,
     PingRequest,
@@ -59,9 +60,10 @@ from protocol.messages import (
     Sync,
     VoteReply,
     VoteRequest,
+    VotersKnown,
     WhoAreYou,
 )
-from protocol.statements import Ballot
+from protocol.statements import Ballot, Readmission
 from tests.protocol import samples
 
 GOLDEN_FILE = Path(__file__).with_name("golden_messages.json")
@@ -94,6 +96,13 @@ EXAMPLES: tuple[Message, ...] = (
     Announce(receiver_boot=9, certificate=CERTIFICATE, followers=5),
     CertificateRequest(receiver_boot=9, ballot=BALLOT),
     Handover(receiver_boot=9, release=samples.release(1, 2)),
+    VotersKnown(
+        receiver_boot=9,
+        voters=samples.voter_list(
+            voters=COUNCIL[:3], version=2, readmitted=[Readmission(voter=COUNCIL[0], lost_in=9, above_term=70)]
+        ),
+    ),
+    LeaseEnded(receiver_boot=9, ballot=BALLOT),
     FindNode(receiver_boot=9, request_id=5, target=samples.identity(2).peer_id[:20], count=8),
     FoundNodes(receiver_boot=9, request_id=5, contacts=(samples.descriptor(1), samples.descriptor(2))),
     HandoverWish(receiver_boot=9, request_id=5, successor=samples.identity(2).peer_id),
@@ -222,6 +231,14 @@ def test_a_full_council_certificate_fits_a_datagram() -> None:
     announce = Announce(receiver_boot=2**64 - 1, certificate=samples.certificate(term=2**62), followers=4096)
 
     assert len(codec.encode(announce)) <= limits.MESSAGE_SIZE_MAX_BYTES
+
+
+def test_a_full_list_of_voters_fits_a_datagram() -> None:
+    """Seven voters, each of them readmitted, in one datagram."""
+    readmitted = [Readmission(voter=voter, lost_in=2**64 - 1, above_term=2**62) for voter in COUNCIL]
+    paper = samples.voter_list(voters=COUNCIL, version=2**31 - 1, lease_ms=60_000, readmitted=readmitted)
+
+    assert len(codec.encode(VotersKnown(receiver_boot=2**64 - 1, voters=paper))) <= limits.MESSAGE_SIZE_MAX_BYTES
 
 
 def test_message_that_fits_no_datagram_is_a_local_error() -> None:

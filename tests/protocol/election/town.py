@@ -17,6 +17,7 @@ from functools import cache
 from protocol.config import LOCAL, ProtocolConfig
 from protocol.effects import Alarm, Electorate, Event, LeaderChanged, MachineEffect, Persist, Promise, Report, Tell
 from protocol.election import Election
+from protocol.election.rules import AvailableRules, Rules
 from protocol.identity import CachingVerifier, Identity, Verifier
 from protocol.ids import PeerId
 from protocol.messages import Announce, Message, VoteReply
@@ -63,6 +64,7 @@ def machine(
     config: ProtocolConfig = LOCAL,
     seed: int = 0,
     verifier: Verifier = _VERIFIER,
+    rules: Rules | None = None,
 ) -> Election:
     """Return the election machine of one peer, which sees nobody yet."""
     return Election(
@@ -74,6 +76,7 @@ def machine(
         random=random.Random(f"{seed}/{number}/{boot}"),
         promise=promise,
         may_vote=may_vote,
+        rules=AvailableRules(config) if rules is None else rules,
         now=now,
     )
 
