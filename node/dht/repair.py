@@ -186,7 +186,7 @@ class Repair:
             self._newcomers_due.clear()
             if self._newcomers and self._placed is self._around.holders.placement:
                 due = list(self._newcomers)[:_COMPARED_AT_ONCE]
-                await asyncio.gather(*(self._compare(peer_id) for peer_id in due))
+                await asyncio.gather(*(self._compare_newcomer(peer_id) for peer_id in due))
             else:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(wake_at):
@@ -195,6 +195,12 @@ class Repair:
         if others and self._outbox.is_idle:
             await self._compare(self._around.random.choice(others))
         self._give_up_foreign()
+
+    async def _compare_newcomer(self, peer_id: PeerId) -> None:
+        if any(map(any, self._shelf.sums(peer_id))):
+            await self._compare(peer_id)
+        else:  # no copy here is due there: whoever has some compares with it
+            self._newcomers.pop(peer_id, None)
 
     async def _compare(self, peer_id: PeerId) -> None:
         tries = self._newcomers.pop(peer_id, _COMPARE_TRIES_MAX) + 1
