@@ -6,11 +6,10 @@ import click
 
 from bootstrap.home import NetworkFolder
 from bootstrap.locks import FolderInUse, FolderLock
-from bootstrap.ports import ports_locked
 from node.cli.completion import complete_peers, complete_targets
 from node.cli.ending import END_TIMEOUT_S, end_peers, kill_peer, pause_peer, resume_peer
 from node.cli.failures import failed, not_found, refused, wrong_use
-from node.cli.launching import PORTS_TIMEOUT_S, PlannedPeer, launch, settings_of
+from node.cli.launching import PlannedPeer, launch, settings_of
 from node.cli.options import Options, PairCommand, pass_options
 from node.cli.output import counted, print_json, print_line, print_note, print_table
 from node.cli.peers import (
@@ -123,14 +122,13 @@ def restart(options: Options, /, name: str) -> None:
     with waiting(f"starting {peer.name}"):
         with _lock(network, options) as lock:
             end_peers([peer], timeout_s=_end_timeout_s(options))
-            with ports_locked(timeout_s=PORTS_TIMEOUT_S) as ports_lock:
-                launch(
-                    network,
-                    [PlannedPeer(peer.folder, settings)],
-                    others=[other for other in local_peers(network) if other.name != peer.name],
-                    locks=[lock, *ports_lock],
-                    timeout_s=max(1.0, ends - time.monotonic()),
-                )
+            launch(
+                network,
+                [PlannedPeer(peer.folder, settings)],
+                others=[other for other in local_peers(network) if other.name != peer.name],
+                locks=[lock],
+                timeout_s=max(1.0, ends - time.monotonic()),
+            )
         fresh = local_peer(network, peer.folder)
         wait_ready(fresh, timeout_s=max(1.0, ends - time.monotonic()))
     _print_peer(options, fresh, fresh.pid, "runs again")

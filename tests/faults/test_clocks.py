@@ -109,6 +109,6 @@ def test_wrong_clocks_cost_no_leader_and_no_member(home: Home) -> None:
     everyone = (*HONEST, "ahead", "behind")
     for heir in ("ahead", "behind", "peer-1"):
         if wait_for_leader(home, everyone) != heir:
-            home.ok("elect", "--to", heir)
+            home.ok("--timeout", "60", "elect", "--to", heir)
         until_blocking(lambda heir=heir: wait_for_leader(home, everyone) == heir, what=f"{heir} as leader")
     assert view(home, "peer-1", "status")["members"] == {"alive": 5, "suspect": 0, "failed": 0, "left": 0}

@@ -67,7 +67,7 @@ def break_it(home: Home, name: str, damage: Damage) -> str:
     before = len(log_of(home))
     home.ok("stop", VICTIM)  # in good order, so that nothing lies in SQLite's log alone
     damage(folder(home) / name)
-    home.ok("restart", VICTIM)
+    home.ok("--timeout", "60", "restart", VICTIM)
     return log_of(home)[before:]
 
 
@@ -119,7 +119,7 @@ def test_damaged_vote_is_told_and_the_peer_follows_without_voting_twice(home: Ho
     forget(home)
     leader = wait_for_leader(home, ["peer-1", VICTIM, "peer-3"])
     if leader == VICTIM:
-        home.ok("elect", "--to", "peer-1")
+        home.ok("--timeout", "60", "elect", "--to", "peer-1")
     term = view(home, "peer-1", "leader")["term"]
 
     said = break_it(home, "vote", damage)
@@ -128,7 +128,7 @@ def test_damaged_vote_is_told_and_the_peer_follows_without_voting_twice(home: Ho
     assert "does not vote before it has learned the current term" in said
     assert wait_for_leader(home, ["peer-1", VICTIM, "peer-3"]) != VICTIM
     assert view(home, VICTIM, "leader")["term"] >= term
-    home.ok("elect", "--to", VICTIM)
+    home.ok("--timeout", "60", "elect", "--to", VICTIM)
     assert wait_for_leader(home, ["peer-1", VICTIM, "peer-3"]) == VICTIM
     assert everything_through(home, VICTIM) == KEYS
 
@@ -142,14 +142,14 @@ def test_damaged_identity_stops_one_peer_and_no_other(home: Home, damage: Damage
     kill(pid_of(home, VICTIM))
     damage(key)
 
-    problem = told(home.run("--json", "restart", VICTIM), exit_code=1, cause="node.key")
+    problem = told(home.run("--json", "--timeout", "60", "restart", VICTIM), exit_code=1, cause="node.key")
     assert "restore it from a copy" in problem["next_step"]
     assert key.exists() == (damage is not Path.unlink)
     assert findings(home)["local: keys"]["state"] == "broken"
     assert everything_through(home, "peer-1") == KEYS
 
     shutil.copy2(copy, key)
-    home.ok("restart", VICTIM)
+    home.ok("--timeout", "60", "restart", VICTIM)
     assert view(home, VICTIM, "status")["id"] == before
     assert everything_through(home, VICTIM) == KEYS
 
@@ -162,7 +162,7 @@ def test_everything_but_the_key_lost_at_once_comes_back(home: Home) -> None:
         if path.name not in ("node.key", "start.json", "peer.log", "run.json"):
             path.unlink()
 
-    home.ok("restart", VICTIM)
+    home.ok("--timeout", "60", "restart", VICTIM)
 
     assert view(home, VICTIM, "status")["id"] == before
     until_blocking(lambda: view(home, VICTIM, "status")["keys_held"] == len(KEYS), what="every record back")
@@ -175,7 +175,7 @@ def test_damaged_run_and_start_records_are_named(home: Home) -> None:
     for name in ("run.json", "start.json"):
         (folder(home) / name).write_bytes(os.urandom(100))
 
-    problem = told(home.run("--json", "restart", VICTIM), exit_code=1, cause="start.json")
+    problem = told(home.run("--json", "--timeout", "60", "restart", VICTIM), exit_code=1, cause="start.json")
     assert problem["next_step"]
     assert home.peers()[VICTIM]["state"] == "stopped"
 

@@ -42,9 +42,9 @@ def test_lone_peer_refuses_writes_serves_reads_and_recovers(tmp_path: Path) -> N
         assert view(home, "peer-1", "leader")["name"] == "peer-1"
 
         kill(pid_of(home, "peer-1"))
-        told(home.run("--json", "restart", "peer-1"), exit_code=1, cause="full")
+        told(home.run("--json", "--timeout", "60", "restart", "peer-1"), exit_code=1, cause="full")
         disk.free()
-        home.ok("restart", "peer-1")
+        home.ok("--timeout", "60", "restart", "peer-1")
         assert all_of(home, "peer-1", list(kept)) == kept
         assert get(home, "peer-1", refused[0]) is None
         put(home, "peer-1", refused[0], b"now")
@@ -72,7 +72,7 @@ def test_others_keep_what_a_full_holder_cannot(tmp_path: Path) -> None:
         for name in names:
             assert all_of(home, name, list(kept)) == kept
         assert wait_for_leader(home, names) in names
-        home.ok("elect", "--to", "peer-2" if wait_for_leader(home, names) != "peer-2" else "peer-1")
+        home.ok("--timeout", "60", "elect", "--to", "peer-2" if wait_for_leader(home, names) != "peer-2" else "peer-1")
         wait_for_leader(home, names)
 
         disk.free()

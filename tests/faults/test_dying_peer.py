@@ -38,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 def whole(home: Home) -> Home:
     """All three run, and the key is there."""
     if home.peers()[VICTIM]["state"] != "running":
-        home.ok("restart", VICTIM)
+        home.ok("--timeout", "60", "restart", VICTIM)
     put(home, "peer-2", "dying/key", b"value")
     return home
 
@@ -186,7 +186,7 @@ def test_leader_that_dies_while_it_hands_over_leaves_one_leader(whole: Home) -> 
     """``elect`` fails in words, and the survivors elect by themselves."""
     old = wait_for_leader(whole, ["peer-1", "peer-2", "peer-3"])
     if old != VICTIM:
-        whole.ok("elect", "--to", VICTIM)
+        whole.ok("--timeout", "60", "elect", "--to", VICTIM)
         wait_for_leader(whole, ["peer-1", "peer-2", "peer-3"])
 
     told(die_under(whole, "elect"), exit_code=1, cause="broke off")
@@ -208,7 +208,7 @@ def test_unknown_peer_and_no_peer_are_told_apart(whole: Home) -> None:
 def test_no_peer_reachable_is_said_by_every_command(home: Home) -> None:
     """All of them frozen or dead: exit 4, within the time-out, and all is there afterwards."""
     if home.peers()[VICTIM]["state"] != "running":
-        home.ok("restart", VICTIM)
+        home.ok("--timeout", "60", "restart", VICTIM)
     put(home, "peer-2", "dying/key", b"value")
     for peer in ("peer-2", "peer-3"):
         home.ok("pause", peer)
@@ -219,5 +219,5 @@ def test_no_peer_reachable_is_said_by_every_command(home: Home) -> None:
     finally:
         for peer in ("peer-2", "peer-3"):
             home.ok("resume", peer)
-        home.ok("restart", VICTIM)
+        home.ok("--timeout", "60", "restart", VICTIM)
     assert get(home, VICTIM, "dying/key") == b"value"

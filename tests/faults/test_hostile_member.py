@@ -163,7 +163,7 @@ def test_replayed_datagrams_change_nothing_even_after_a_restart(home: Home, host
     )
     assert snapshot(home) == before
 
-    home.ok("restart", "peer-2")
+    home.ok("--timeout", "60", "restart", "peer-2")
     wait_for_leader(home, NAMES)
     before, received = snapshot(home), counts(home, "peer-2")["received"]
     hostile.replay()

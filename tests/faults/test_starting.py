@@ -46,10 +46,10 @@ def test_port_taken_while_a_peer_was_down_keeps_its_data(home: Home) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as foreign:
         foreign.bind(("127.0.0.1", port))
 
-        told(home.run("--json", "restart", "peer-1"), exit_code=2, cause=str(port))
+        told(home.run("--json", "--timeout", "60", "restart", "peer-1"), exit_code=2, cause=str(port))
 
         assert str(port) in findings(home)["local: peer-1"]["detail"]
-    home.ok("restart", "peer-1")
+    home.ok("--timeout", "60", "restart", "peer-1")
     assert home.ok("get", "kept", "--peer", "peer-1").stdout == b"value"
 
 
@@ -89,7 +89,7 @@ def test_folder_of_a_running_peer_is_refused_to_a_second_process(home: Home) -> 
     assert status == 200
     subprocess.run(["kill", str(row["pid"])], check=True)  # its record is gone, so no command finds it
     until_blocking(lambda: not Path(f"/proc/{row['pid']}").exists(), what="the end of the peer")
-    home.ok("restart", "peer-1")
+    home.ok("--timeout", "60", "restart", "peer-1")
     assert home.ok("get", "kept", "--peer", "peer-1").stdout == b"value"
 
 
@@ -113,7 +113,7 @@ def test_damaged_or_missing_network_key_stops_every_start_and_is_kept(home: Home
 
         assert (key.read_bytes() if key.exists() else None) == damaged
         if damaged is not None:
-            told(home.run("--json", "restart", "peer-1"), exit_code=1, cause="network.key is damaged")
+            told(home.run("--json", "--timeout", "60", "restart", "peer-1"), exit_code=1, cause="network.key is damaged")
             shown = findings(home)["local: keys"]
             assert shown["state"] == "broken" and "network.key" in shown["detail"]
 
