@@ -27,6 +27,7 @@ RESOLVE_TIMEOUT_S: Final = 5.0
 _NEXT_STEP: Final = "write HOST:PORT, for example 192.0.2.7:7400, [2001:db8::7]:7400 or peer-1.example:7400"
 _HOST_NAME: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z")
 _PORT: Final = re.compile(r"[0-9]{1,5}\Z")
+_DOTTED_DIGITS: Final = re.compile(r"[0-9.]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def parse_seed(text: str) -> Seed:
             raise ConfigError(f"the seed {text!r} has no IPv6 address in its brackets", next_step=_NEXT_STEP)
     elif ":" in host:
         raise ConfigError(f"the seed {text!r} has an IPv6 address without brackets", next_step=_NEXT_STEP)
-    elif re.fullmatch(r"[0-9.]+", host):
+    elif _DOTTED_DIGITS.match(host):
         if not _is_ip(host, version=4):
             raise ConfigError(f"the seed {text!r} has no valid IPv4 address", next_step=_NEXT_STEP)
     elif len(host) > limits.HOST_SIZE_MAX or not _HOST_NAME.match(host):
