@@ -8,11 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from simulations.mutations import MUTATIONS, Catch, hunt
-
-
-def _hunt(name: str, seeds: int) -> Catch:
-    return hunt(MUTATIONS[name], range(1, seeds + 1))
+from simulations.mutations import MUTATIONS, hunt
 
 
 @click.command()
@@ -29,7 +25,7 @@ def main(names: tuple[str, ...], seeds: int, workers: int) -> None:
     context = multiprocessing.get_context("spawn")
     caught = 0
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
-        hunts = {pool.submit(_hunt, name, seeds): name for name in names or MUTATIONS}
+        hunts = {pool.submit(hunt, name, range(1, seeds + 1)): name for name in names or MUTATIONS}
         for done in concurrent.futures.as_completed(hunts):
             catch = done.result()
             caught += catch.seed is not None

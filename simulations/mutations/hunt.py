@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from simulations.mutations.mutation import Mutation, planted
+from simulations.mutations.catalogue import MUTATIONS
+from simulations.mutations.mutation import planted
 from simulations.simulation import Simulation
 from simulations.verdict import Verdict
 
@@ -26,25 +27,26 @@ class Catch:
     """What the first of them said."""
 
 
-def hunt(mutation: Mutation, seeds: Iterable[int]) -> Catch:
-    """Plant a bug and run seeds until a check fails."""
+def hunt(name: str, seeds: Iterable[int]) -> Catch:
+    """Plant the bug called ``name`` and run seeds until a check fails."""
     tried = 0
     for seed in seeds:
         tried += 1
-        verdict = run(mutation, seed)
+        verdict = run(name, seed)
         failed = [check for check in verdict.checks if not check.ok]
         if failed:
             return Catch(
-                mutation=mutation.name,
+                mutation=name,
                 seeds=tried,
                 seed=seed,
                 checks=tuple(check.name for check in failed),
                 detail=failed[0].detail,
             )
-    return Catch(mutation=mutation.name, seeds=tried, seed=None)
+    return Catch(mutation=name, seeds=tried, seed=None)
 
 
-def run(mutation: Mutation, seed: int) -> Verdict:
+def run(name: str, seed: int) -> Verdict:
     """Run one seed of a mutation's scenario with the bug in place."""
+    mutation = MUTATIONS[name]
     with planted(mutation):
         return Simulation(mutation.scenario(seed), seed=seed).run()
