@@ -157,6 +157,7 @@ class Judge:
         if not self._local.is_authentic(leave):
             return False
         member.leave = leave
+        member.is_remembered = False  # somebody heard it since
         member.accusations.clear()
         member.is_condemned = False
         self._news.forget_accusations(member.peer_id)

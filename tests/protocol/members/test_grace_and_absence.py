@@ -63,6 +63,16 @@ def test_remembered_members_that_nobody_vouched_for_fail_at_the_end_of_the_grace
     subject.check_invariants()
 
 
+def test_a_remembered_member_that_said_goodbye_is_not_given_up_again() -> None:
+    """Its leave came before anybody vouched for it (swizzle, 20 peers, seed 5): it has left, and stays so."""
+    subject = membership(2, remembered=[descriptor(3)])
+    subject.handle(gossip(leave(3)), sender=peer_id(2), now=START)
+
+    assert changes(subject.end_grace(now=START)) == []
+    assert state(subject, 3) == "left"
+    subject.check_invariants()
+
+
 def test_remembered_members_do_not_look_like_a_complete_table() -> None:
     """Equal digests would hide that nobody vouched for them yet."""
     subject = membership(2, remembered=[descriptor(number) for number in range(3, 9)])
