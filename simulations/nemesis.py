@@ -75,7 +75,15 @@ class Nemesis:
         self._conditions.end_all()
         for peer in self._cluster.peers:
             peer.host.set_rate(1.0)
-            self._start(peer)
+            self.start(peer)
+
+    def start(self, peer: SimPeer) -> None:
+        """Start a peer that does not run; one that is just ending starts again once it has ended."""
+        if not peer.is_up:
+            self._cluster.start(peer)
+        elif peer.asked_to_stop:
+            loop = self._cluster.loop
+            loop.at(loop.true_time + _START_AGAIN_S, self.start, peer)
 
     def _apply(self, fault: AnyFault) -> None:
         if self._healed:
@@ -105,7 +113,7 @@ class Nemesis:
             case Stop():
                 self._cluster.ask_to_stop(peer)
             case Start():
-                self._start(peer)
+                self.start(peer)
             case ClockJump():
                 peer.host.clock.wall_offset_s += fault.by_s
             case ClockRate():
@@ -115,14 +123,6 @@ class Nemesis:
                 peer.disk.destroy()
             case _:
                 raise AssertionError(f"{fault!r} strikes no peer")
-
-    def _start(self, peer: SimPeer) -> None:
-        """Start a peer that does not run; one that is just ending starts again once it has ended."""
-        if not peer.is_up:
-            self._cluster.start(peer)
-        elif peer.asked_to_stop:
-            loop = self._cluster.loop
-            loop.at(loop.true_time + _START_AGAIN_S, self._start, peer)
 
     def _resolve(self, fault: AnyFault) -> tuple[SimPeer, ...]:
         """Return the peers that a fault meets now."""

@@ -17,6 +17,7 @@ from simulations.burial import bury
 from simulations.checkers import Checker, Context, make_checkers
 from simulations.clients import Clients
 from simulations.cluster import Cluster
+from simulations.hostile import Hostiles
 from simulations.looking import is_united, leaders_of, living_tables, missing_copies, terms_of
 from simulations.nemesis import Nemesis
 from simulations.record import Moment, RunRecord
@@ -73,11 +74,18 @@ class Simulation:
         self._loop = SimLoop(seed=seed)
         self._network = Network(self._loop, seed=seed, trace=trace)
         self.cluster: Final = Cluster(
-            self._loop, self._network, count=scenario.nodes, seed=seed, k=scenario.k, profile=scenario.profile
+            self._loop,
+            self._network,
+            count=scenario.nodes,
+            seed=seed,
+            k=scenario.k,
+            profile=scenario.profile,
+            voters=scenario.voters,
         )
         self._clients = Clients(self.cluster, scenario.workload, self.record.history, seed)
+        self._hostiles = Hostiles(self.cluster, seed=seed)
         self._nemesis = Nemesis(
-            self.cluster, scenario.faults, seed=seed, applied=self.record.applied, lie=lambda fault: None
+            self.cluster, scenario.faults, seed=seed, applied=self.record.applied, lie=self._hostiles.begin
         )
         self._checkers: list[Checker] = make_checkers(
             Context(cluster=self.cluster, history=self.record.history, scenario=scenario, now=self._now)
@@ -114,6 +122,7 @@ class Simulation:
         self._nemesis.begin()
         await asyncio.gather(self._clients.run(self._scenario.duration_s), asyncio.sleep(self._scenario.duration_s))
         self._nemesis.heal()
+        self._hostiles.end()
         self.record.healed_s = self._now()
         await self._settle()
         await self._clients.read_everything(self._clients.keys)
@@ -124,7 +133,7 @@ class Simulation:
         scenario = self._scenario
         first = self.cluster.peers[: scenario.begin_with or scenario.nodes]
         for number, peer in enumerate(first):
-            self._loop.at(scenario.start_over_s * number / len(first), self.cluster.start, peer)
+            self._loop.at(scenario.start_over_s * number / len(first), self._nemesis.start, peer)
 
     async def _settle(self) -> None:
         """Wait until all has been well for a while, or until it should have been."""
