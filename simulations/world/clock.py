@@ -1,5 +1,7 @@
 """What time it is on one host: an affine map between true (simulated) time and the host's own clocks."""
 
+import math
+
 EPOCH_S: float = 1_700_000_000.0
 """Wall-clock time of the world's beginning, in seconds since 1970."""
 
@@ -31,6 +33,16 @@ class HostClock:
     def true(self, local_s: float) -> float:
         """Return the true time at which the steady clock shows ``local_s``."""
         return self._true_then + (local_s - self._local_then) / self._rate
+
+    def reaches(self, local_s: float) -> float:
+        """Return the first true time at which the steady clock shows ``local_s`` or more, rounding included.
+
+        A timer that fires a rounding error too early would be set again for the same moment, for ever.
+        """
+        true_s = self.true(local_s)
+        while self.local(true_s) < local_s:
+            true_s = math.nextafter(true_s, math.inf)
+        return true_s
 
     def wall(self, true_s: float) -> float:
         """Return the wall clock at a true time, in seconds since 1970."""

@@ -93,7 +93,7 @@ class SimLoop(base_events.BaseEventLoop):
         timer = events.TimerHandle(when, callback, args, self, context)
         timer._scheduled = True
         process = current.get()
-        due = when if process is None else process.host.clock.true(when)
+        due = when if process is None else process.host.clock.reaches(when)
         self._push(max(due, self.true_time), timer, None, ())
         return timer
 
@@ -139,7 +139,8 @@ class SimLoop(base_events.BaseEventLoop):
             raise Deadlock(f"nothing is left to happen at {self.true_time:.6f} s")
         window = _GATHER_WINDOW_S if self._random.random() < _GATHER_CHANCE else 0.0
         until = heap[0][0] + window
-        self._instant_turns = 0
+        if heap[0][0] > self.true_time:
+            self._instant_turns = 0
         while heap and heap[0][0] <= until:
             when, _, timer, callback, args = heapq.heappop(heap)
             if when > self.true_time:
