@@ -16,7 +16,7 @@ from node.cli.peers import ALIVE, LocalPeer
 SEEDS_PER_PEER: Final = 5
 """Local peers that each is told of: some may be gone, and whoever answers introduces the others."""
 
-PORTS_TIMEOUT_S: Final = 5.0
+PORTS_TIMEOUT_S: Final = 20.0
 """How long a start waits for another network's, so that neither takes a port that the other has found free."""
 
 

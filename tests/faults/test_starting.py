@@ -113,7 +113,7 @@ def test_damaged_or_missing_network_key_stops_every_start_and_is_kept(home: Home
 
         assert (key.read_bytes() if key.exists() else None) == damaged
         if damaged is not None:
-            told(home.run("--json", "--timeout", "60", "restart", "peer-1"), exit_code=1, cause="network.key is damaged")
+            told(home.run("--json", "restart", "peer-1"), exit_code=1, cause="network.key is damaged")
             shown = findings(home)["local: keys"]
             assert shown["state"] == "broken" and "network.key" in shown["detail"]
 
