@@ -107,15 +107,18 @@ async def _write(bench: Bench, network: PairNetwork, ledger: Ledger, number: int
         if not is_old:
             keys.append(key)
         value = bench.random.randbytes(bench.random.randrange(1, 2048))
-        is_acknowledged = False
+        is_acknowledged = was_sent = False
         client = network.new_client(bench.random.choice(network.peers))
         try:
             with contextlib.suppress(OSError):
+                await client.connect()
+                was_sent = True
                 response = await client.request("PUT", kv_path(key), body=value, timeout_s=_WRITE_TIMEOUT_S)
                 is_acknowledged = response.status == 200
         finally:
             client.close()
-            ledger.note(key, value, is_acknowledged=is_acknowledged)
+            if was_sent:
+                ledger.note(key, value, is_acknowledged=is_acknowledged)
         await asyncio.sleep(0.002)
 
 

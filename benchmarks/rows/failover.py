@@ -46,7 +46,7 @@ async def _measure(
     for peers in (5, 40) if not bench.smoke else (4,):
         async with started(bench, peers) as network:
             delays: list[float] = []
-            for turn in range(bench.size(50, 2)):
+            for turn in range(bench.size(50, 1)):
                 delays.append(await _strike(bench, network, fault))
                 if turn % 10 == 9:
                     bench.say(f"{fault.name}, N = {peers}: {spread(Sample.of(delays))}")

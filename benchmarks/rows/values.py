@@ -19,7 +19,7 @@ WRITES: Final = 1000
 HOLDERS: Final = 8
 """k of the networks measured here, the default of ``pair up``."""
 
-SPREAD_TIMEOUT_S: Final = 5.0
+SPREAD_S: Final = 5
 """Each write must lie on k live holders this long after the last acknowledgement."""
 
 GET_MUST_S: Final = (0.001, 0.005)
@@ -115,7 +115,7 @@ async def measure_writes(bench: Bench) -> Outcome:
         for client in clients:
             client.close()
         acknowledged = [key for key, (refusal, _) in zip(keys, answers, strict=True) if not refusal]
-        await asyncio.sleep(SPREAD_TIMEOUT_S)
+        await asyncio.sleep(bench.size(SPREAD_S, 1))
         found = holders_on_disk(network, acknowledged)
     refusals = Counter(refusal for refusal, _ in answers if refusal)
     wanted = min(HOLDERS, peers)

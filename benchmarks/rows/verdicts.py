@@ -18,7 +18,7 @@ RUN_S: Final = 0.05
 async def measure_verdicts(bench: Bench) -> Outcome:
     """Stall some peers, all at the same time, and count what healthy peers are told about healthy peers."""
     peers, stalled_count = bench.size(40, 5), bench.size(8, 1)
-    duration_s = bench.size(60, 5)
+    duration_s = bench.size(60, 2)
     async with started(bench, peers) as network:
         stalled = bench.random.sample(network.peers, stalled_count)
         healthy = [peer for peer in network.peers if peer not in stalled]
@@ -28,7 +28,7 @@ async def measure_verdicts(bench: Bench) -> Outcome:
             try:
                 await _stall(network, stalled, duration_s)
                 # Verdicts that were under way must not be missed.
-                await asyncio.sleep(bench.size(10, 2))
+                await asyncio.sleep(bench.size(10, 1))
             finally:
                 for watch in watches:
                     watch.cancel()
