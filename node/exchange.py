@@ -188,7 +188,8 @@ class Exchange:
 
     def request_received(self, sender: Descriptor, request: Request) -> None:
         """Serve a member's request, in a task where that takes time, unless it is being served or too many are."""
-        entry = (sender.peer_id, request.request_id)
+        peer_id = sender.peer_id
+        entry = (peer_id, request.request_id)
         if entry in self._serving or self._stopped:
             return
         if len(self._serving) >= limits.INBOUND_QUEUE_MAX:
@@ -196,18 +197,19 @@ class Exchange:
             return
         self.counts["served"] += 1
         try:
-            answer = self._handle(sender.peer_id, request)
+            answer = self._handle(peer_id, request)
         except Exception as error:  # as in ``_serve``
             answer = _failed(request, error)
         if isinstance(answer, Reply):
-            self._reply(sender, request.request_id, answer)
+            self._reply(entry, sender, answer)
         else:
-            task = asyncio.get_running_loop().create_task(self._serve(answer, sender, request))
+            task = asyncio.get_running_loop().create_task(self._serve(entry, answer, sender, request))
             self._serving[entry] = task
             task.add_done_callback(functools.partial(self._served, entry, answer))
 
-    async def _serve(self, answer: Coroutine[Any, Any, Reply], sender: Descriptor, request: Request) -> None:
-        entry = (sender.peer_id, request.request_id)
+    async def _serve(
+        self, entry: tuple[PeerId, int], answer: Coroutine[Any, Any, Reply], sender: Descriptor, request: Request
+    ) -> None:
         overrun = asyncio.get_running_loop().call_later(_SERVE_TIMEOUT_S, self._serving[entry].cancel)
         try:
             reply = await answer
@@ -215,7 +217,7 @@ class Exchange:
             reply = _failed(request, error)
         finally:
             overrun.cancel()
-        self._reply(sender, request.request_id, reply)
+        self._reply(entry, sender, reply)
 
     def _served(
         self, entry: tuple[PeerId, int], answer: Coroutine[Any, Any, Reply], task: "asyncio.Task[None]"
@@ -223,13 +225,14 @@ class Exchange:
         answer.close()  # It may never have begun.
         del self._serving[entry]
 
-    def _reply(self, sender: Descriptor, request_id: int, reply: Reply) -> None:
+    def _reply(self, entry: tuple[PeerId, int], sender: Descriptor, reply: Reply) -> None:
+        peer_id, request_id = entry
         try:
             data = codec.encode(msgspec.structs.replace(reply, request_id=request_id, receiver_boot=sender.boot))
         except LocalProtocolError:
             data = codec.encode(ReplyTooLarge(request_id=request_id, receiver_boot=sender.boot))
         # To the member's own address, never to the source of the datagram: nobody can be flooded with replies.
-        self._datagrams.send_encoded(data, sender.address, short_id_of(sender.peer_id))
+        self._datagrams.send_encoded(data, sender.address, short_id_of(peer_id))
 
     # Outbound
 

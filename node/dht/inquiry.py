@@ -5,17 +5,17 @@ that all at once, and so does doubt from the start.
 """
 
 import asyncio
+import functools
 import math
 from typing import Final, Literal
 
 from node.clock import steady_s
 from node.dht.surroundings import Surroundings
-from node.dht.tasks import OwnedTasks
 from node.ports import PeerUnreachable
 from node.shapes import Asked
 from protocol.dht_messages import Fetch, Fetched
 from protocol.ids import Digest, PeerId
-from protocol.messages import Refusal
+from protocol.messages import Refusal, Reply
 from protocol.records import Record, newest
 from protocol.statements import majority_of
 
@@ -44,7 +44,6 @@ class Inquiry:
     def __init__(
         self,
         surroundings: Surroundings,
-        tasks: OwnedTasks,
         place: Digest,
         key: str,
         *,
@@ -59,7 +58,6 @@ class Inquiry:
 
         self.newest: Record | None = local
         self._around = surroundings
-        self._tasks = tasks
         self._key = key
         self._request = Fetch(place=place, view=own.view)
         self._deadline = deadline
@@ -67,12 +65,14 @@ class Inquiry:
         """When each was asked, on the steady clock: some loops tell whole milliseconds only."""
 
         self._told: dict[PeerId, None] = {}
-        self._explained: dict[PeerId, Asked] = {}
+        self._explained: dict[PeerId, tuple[str, float]] = {}
+        """What each answered, and after how many seconds."""
+
         self._failed: dict[PeerId, None] = {}
         self._stumbled: dict[PeerId, None] = {}
         """Holders that did not answer in time and are asked again."""
 
-        self._requests: list[asyncio.Task[None]] = []
+        self._requests: dict[PeerId, asyncio.Future[Reply]] = {}
         self._waiter: asyncio.Future[None] | None = None
         self._is_over = False
         self._local = local
@@ -93,7 +93,7 @@ class Inquiry:
             return await self._run(mode, started, patience_ends)
         finally:
             self._is_over = True
-            for request in self._requests:
+            for request in self._requests.values():
                 request.cancel()
 
     async def _run(self, mode: Mode, started: float, patience_ends: float) -> bool:
@@ -118,10 +118,13 @@ class Inquiry:
     def explained(self) -> list[Asked]:
         """Return who was asked and what each answered."""
         now = steady_s()
-        return [
-            self._explained.get(peer_id) or self._around.asked(peer_id, "no answer", None, now - asked_at)
-            for peer_id, asked_at in self._asked.items()
-        ]
+        explained = []
+        for peer_id, asked_at in self._asked.items():
+            answer, seconds = self._explained.get(peer_id) or ("no answer", now - asked_at)
+            record = self.answers.get(peer_id)
+            version = record.version if record is not None else None
+            explained.append(self._around.asked(peer_id, answer, version, seconds))
+        return explained
 
     def behind(self) -> list[PeerId]:
         """Return the holders that answered with less than the newest version."""
@@ -160,11 +163,7 @@ class Inquiry:
         now = asyncio.get_running_loop().time()
         for peer_id in self._around.holders.in_order_of_asking(unasked)[:count]:
             self._asked[peer_id] = steady_s()
-            request = self._tasks.start(self._ask(peer_id))
-            if request is None:
-                self._failed[peer_id] = None
-            else:
-                self._requests.append(request)
+            self._ask(peer_id)
         return now + self._hedge_after_s(holders)
 
     def _hedge_after_s(self, holders: tuple[PeerId, ...]) -> float:
@@ -178,33 +177,49 @@ class Inquiry:
         quickest_s = min(usual_s.values(), default=0.0)
         return min(_HEDGE_MAX_S, max(_HEDGE_MIN_S, min(slowest_asked_s, _QUICKEST_FACTOR * quickest_s)))
 
-    async def _ask(self, peer_id: PeerId) -> None:
-        """Ask one holder until it answers, is no member any more, or the time is up."""
-        loop = asyncio.get_running_loop()
-        while self._around.holders.is_living(peer_id):
-            left_s = self._deadline - loop.time()
-            if left_s <= 0:
-                break
-            try:
-                reply = await self._around.requester.request(peer_id, self._request, timeout_s=left_s)
-            except PeerUnreachable:
-                self._stumbled[peer_id] = None
-                self._wake()
-                await asyncio.sleep(_RETRY_S)
-                continue
-            self._received(peer_id, reply)
+    def _ask(self, peer_id: PeerId) -> None:
+        """Ask one holder, again after each failure, until it answers, is no member any more, or the time is up."""
+        left_s = self._deadline - asyncio.get_running_loop().time()
+        if self._is_over:
             return
-        self._failed[peer_id] = None
-        self._wake()
+        if left_s <= 0 or not self._around.holders.is_living(peer_id):
+            self._failed[peer_id] = None
+            self._wake()
+            return
+        try:
+            asking = self._around.requester.request(peer_id, self._request, timeout_s=left_s)
+        except PeerUnreachable:
+            self._stumble(peer_id)
+            return
+        request = self._requests[peer_id] = asyncio.ensure_future(asking)
+        request.add_done_callback(functools.partial(self._ended, peer_id))
 
-    def _received(self, peer_id: PeerId, reply: object) -> None:
+    def _ended(self, peer_id: PeerId, request: "asyncio.Future[Reply]") -> None:
+        if request.cancelled():
+            return
+        error = request.exception()
+        if self._is_over:
+            return
+        if error is None:
+            self._received(peer_id, request.result())
+        elif isinstance(error, PeerUnreachable):
+            self._stumble(peer_id)
+        else:
+            raise error
+
+    def _stumble(self, peer_id: PeerId) -> None:
+        self._stumbled[peer_id] = None
+        self._wake()
+        asyncio.get_running_loop().call_later(_RETRY_S, self._ask, peer_id)
+
+    def _received(self, peer_id: PeerId, reply: Reply) -> None:
         seconds = steady_s() - self._asked[peer_id]
         if isinstance(reply, Fetched) and self._is_believable(reply.record):
             self._told.update((PeerId(holder), None) for holder in reply.holders)
             self._note(peer_id, reply.record, seconds)
         else:
             answer = f"refused: {reply.reason}" if isinstance(reply, Refusal) else "refused: nonsense"
-            self._explained[peer_id] = self._around.asked(peer_id, answer, None, seconds)
+            self._explained[peer_id] = (answer, seconds)
             self._failed[peer_id] = None
         self._wake()
 
@@ -216,9 +231,7 @@ class Inquiry:
     def _note(self, peer_id: PeerId, record: Record | None, seconds: float) -> None:
         self.answers[peer_id] = record
         self.newest = newest(self.newest, record)
-        version = record.version if record is not None else None
-        answer = "found" if record is not None else "absent"
-        self._explained[peer_id] = self._around.asked(peer_id, answer, version, seconds)
+        self._explained[peer_id] = ("found" if record is not None else "absent", seconds)
 
     async def _changed(self, wake_at: float) -> None:
         """Wait for an answer or a failure, at most until ``wake_at``."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from node.dht.shelf import Shelf
 from node.dht.surroundings import Surroundings
-from node.dht.tasks import OwnedTasks
+from node.dht.tasks import OwnedTasks, give_way
 from node.ports import PeerUnreachable, StoredRecord
 from protocol import limits
 from protocol.dht_messages import Holding, Offer, Offered, Store, Stored
@@ -34,8 +34,11 @@ _COMING_S: Final = 0.5
 """Pause before a version is offered again that another holder has promised to send."""
 
 _BATCH_SIZE_MAX_BYTES: Final = 256 * 1024
-_BATCHES_AT_ONCE: Final = 8
+_BATCHES_AT_ONCE: Final = 4
 _BY_DATAGRAM_MAX_BYTES: Final = 48 * 1024
+_OFFER_BY_DATAGRAM_MAX: Final = 32
+"""Versions that one datagram offers; only long offers are worth a TLS connection."""
+
 _DATAGRAM_BUDGET_BYTES: Final = limits.MESSAGE_SIZE_MAX_BYTES - 30
 _RECORD_OVERHEAD_BYTES: Final = 125
 """What a record has beside its key and value: writer, signature, stamp, expiry."""
@@ -102,7 +105,8 @@ class Outbox:
     async def _deliver_all(self, receiver: PeerId) -> None:
         tries = 0
         while (due := self._due.get(receiver)) and self._around.holders.is_living(receiver):
-            left = {place: due.pop(place) for place in list(due)[: limits.OFFER_SIZE_MAX]}
+            size = limits.OFFER_SIZE_MAX if len(due) > 8 * _OFFER_BY_DATAGRAM_MAX else _OFFER_BY_DATAGRAM_MAX
+            left = {place: due.pop(place) for place in list(due)[:size]}
             pause_s = _COMING_S
             try:
                 await self._deliver(receiver, left)
@@ -111,6 +115,7 @@ class Outbox:
                 if tries >= _TRIES_MAX:
                     break
                 pause_s = _RETRY_S * 2**tries
+            await give_way()
             if left:
                 due.update(left)
                 await asyncio.sleep(pause_s)
@@ -160,6 +165,7 @@ class Outbox:
             for result in await asyncio.gather(*sending, return_exceptions=True):
                 if isinstance(result, BaseException):
                     raise result
+            await give_way()
 
     async def _send_batch(
         self, receiver: PeerId, batch: Sequence[StoredRecord], left: dict[Digest, None]

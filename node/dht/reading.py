@@ -46,11 +46,9 @@ class Reader:
         self._is_settled = is_settled
         self._slots = asyncio.Semaphore(READS_AT_ONCE)
         self._repairs = OwnedTasks(limit=_REPAIRS_MAX)
-        self._inquiries = OwnedTasks(limit=READS_AT_ONCE * surroundings.holders.k)
 
     async def close(self) -> None:
-        """End all requests. Idempotent."""
-        await self._inquiries.close()
+        """End all repairs. Idempotent."""
         await self._repairs.close()
 
     async def get(self, key: str, *, quorum: bool, timeout_s: float) -> ReadResult:
@@ -62,7 +60,7 @@ class Reader:
             asked = [self._around.asked(self._around.local, "found", local.version, 0.0)]
             return self._result(key, local, holders, asked)
         deadline = asyncio.get_running_loop().time() + timeout_s
-        inquiry = Inquiry(self._around, self._inquiries, place, key, local=local, deadline=deadline)
+        inquiry = Inquiry(self._around, place, key, local=local, deadline=deadline)
         newest = await self._ask(inquiry, quorum=quorum, deadline=deadline)
         return self._result(key, newest, inquiry.holders, inquiry.explained())
 
@@ -73,7 +71,7 @@ class Reader:
             OperationError: No majority answered in time.
         """
         local = self._shelf.read_if_possible(place)
-        inquiry = Inquiry(self._around, self._inquiries, place, key, local=local, deadline=deadline)
+        inquiry = Inquiry(self._around, place, key, local=local, deadline=deadline)
         return await self._ask(inquiry, quorum=True, deadline=deadline)
 
     async def _ask(self, inquiry: Inquiry, *, quorum: bool, deadline: float) -> Record | None:

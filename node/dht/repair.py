@@ -1,9 +1,12 @@
 """Keeping k copies: after each change of members, and slowly all the time (DESIGN section 7).
 
 After a change every held record is looked at once. Those whose holders changed are offered to the new ones by the
-two best-ranked holders that are left; two, because one of them may be new itself. A newcomer is compared with:
-both sides then offer what differs. So is one random member every few seconds, which catches the rest. Copies that
-are no longer this peer's are dropped once all holders confirmed that version or a newer one.
+best-ranked holder that is left, and later by the second, since the first may be new itself. A newcomer is compared
+with: both sides then offer what differs. So is one random member every few seconds, which catches the rest. Copies
+that are no longer this peer's are dropped once all holders confirmed that version or a newer one.
+
+Deaths come in groups, and in their first second users read from whoever is left: repair waits for that long, and
+then gives way (``give_way``) after each small step.
 """
 
 import asyncio
@@ -14,7 +17,7 @@ from typing import Final
 from node.dht.outbox import REQUEST_TIMEOUT_S, Outbox
 from node.dht.shelf import BUCKETS, Shelf
 from node.dht.surroundings import Surroundings
-from node.dht.tasks import OwnedTasks, repeated
+from node.dht.tasks import OwnedTasks, give_way, repeated
 from node.ports import PeerUnreachable, StoredRecord
 from protocol.dht_messages import Compare, Compared
 from protocol.ids import Digest, PeerId
@@ -25,7 +28,13 @@ SETTLING_S: Final = 2.0
 """How long after a member came copies here or there may be old (DESIGN section 7: quiet for 2 s)."""
 
 _BATCH_S: Final = 0.02
-"""Verdicts that come together are handled together."""
+"""Newcomers that come together are handled together."""
+
+_MOURNING_S: Final = 1.0
+"""How long after a death copies are made again, with all that died meanwhile; a newcomer is not kept waiting."""
+
+_SECOND_RANK_AFTER_S: Final = 1.0
+"""How long the second-ranked holder leaves the work to the first."""
 
 _STORE_PAUSE_S: Final = 1.0
 """Pause after the disk failed."""
@@ -36,6 +45,8 @@ _COMPARE_TRIES_MAX: Final = 3
 _ANSWERS_MAX: Final = 64
 
 _PUSHING_RANKS: Final = 2
+"""How many holders tell the others of a version about whose place two peers disagree."""
+
 _FOREIGN_AFTER_S: Final = 3.0
 """Quiet time of the membership before copies that are not ours any more are given up."""
 
@@ -67,6 +78,8 @@ class Repair:
         self._confirmed: dict[Digest, tuple[int, dict[PeerId, None]]] = {}
         self._members_changed = asyncio.Event()
         self._newcomers_due = asyncio.Event()
+        self._due_later: dict[PeerId, dict[Digest, None]] = {}
+        self._push_later: asyncio.TimerHandle | None = None
         self._changed_at = 0.0
         self._unsettled_until = 0.0
         self._tasks = OwnedTasks(limit=2)
@@ -83,6 +96,8 @@ class Repair:
 
     async def close(self) -> None:
         """End all tasks. Idempotent."""
+        if self._push_later is not None:
+            self._push_later.cancel()
         await self._tasks.close()
         await self._answers.close()
 
@@ -128,10 +143,16 @@ class Repair:
 
     async def _follow_members(self) -> None:
         await self._members_changed.wait()
+        due_at = asyncio.get_running_loop().time() + _MOURNING_S
+        while self._fallen and not self._newcomers and asyncio.get_running_loop().time() < due_at:
+            self._members_changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due_at):
+                    await self._members_changed.wait()
         await asyncio.sleep(_BATCH_S)
         await self._replace()
         self._newcomers_due.set()
-        self._finish_writes_of_fallen()
+        await self._finish_writes_of_fallen()
 
     async def _replace(self) -> None:
         """Find the new place of every record, and offer it to whom the loss of others made a holder."""
@@ -144,25 +165,41 @@ class Repair:
         k, local = self._around.holders.k, self._around.local
         due: dict[PeerId, list[Digest]] = {}
 
-        def visit(place: Digest) -> None:
-            holders = after.closest(place, k)
+        def visit(place: Digest, holders: tuple[PeerId, ...]) -> None:
             if local in holders:
                 self._foreign.pop(place, None)
             else:
                 self._foreign[place] = None
             earlier = before.closest(place, k)
+            if earlier == holders:
+                return
             left = [peer_id for peer_id in earlier if peer_id in living] or [local]
-            if earlier != holders and local in left[:_PUSHING_RANKS]:
+            if local in left[:2]:
                 for holder in holders:
                     if holder in known and holder not in earlier:  # newcomers are compared with
-                        due.setdefault(holder, []).append(place)
+                        if local == left[0]:
+                            due.setdefault(holder, []).append(place)
+                        else:
+                            self._push_soon(holder, place)
 
         await self._shelf.rebuild(after, visit)
         self._placed = after
         for receiver, places in due.items():
             self._outbox.push(receiver, places)
 
-    def _finish_writes_of_fallen(self) -> None:
+    def _push_soon(self, receiver: PeerId, place: Digest) -> None:
+        """Push later what another holder pushes now."""
+        self._due_later.setdefault(receiver, {})[place] = None
+        if self._push_later is None:
+            loop = asyncio.get_running_loop()
+            self._push_later = loop.call_later(_SECOND_RANK_AFTER_S, self._push_now)
+
+    def _push_now(self) -> None:
+        due, self._due_later, self._push_later = self._due_later, {}, None
+        for receiver, places in due.items():
+            self._outbox.push(receiver, places)
+
+    async def _finish_writes_of_fallen(self) -> None:
         """Spread the latest writes of peers that died: they may have reached only some holders."""
         fallen, self._fallen = self._fallen, {}
         if not fallen:
@@ -174,7 +211,8 @@ class Repair:
             for stored in page:
                 if stored.record.author in fallen:
                     for holder in self._around.holders.of(stored.digest).peer_ids:
-                        self._outbox.push(holder, [stored.digest])
+                        self._push_soon(holder, stored.digest)
+            await give_way()
 
     # Comparing
 
@@ -192,7 +230,8 @@ class Repair:
                     async with asyncio.timeout_at(wake_at):
                         await self._newcomers_due.wait()
         others = [each for each in self._around.holders.placement.peer_ids if each != self._around.local]
-        if others and self._outbox.is_idle:
+        is_quiet = self._outbox.is_idle and not self._due_later and loop.time() >= self._changed_at + _FOREIGN_AFTER_S
+        if others and is_quiet:
             await self._compare(self._around.random.choice(others))
         self._give_up_foreign()
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from node.dht.holders import Holders
+from node.dht.tasks import give_way
 from node.ports import RecordStore, StoredRecord
 from protocol.errors import StoreError
 from protocol.ids import Digest, PeerId
@@ -21,8 +22,8 @@ from protocol.placement import Placement
 from protocol.records import Record
 
 BUCKETS: Final = 16
-SLICE: Final = 128
-"""Records looked at before others may run: about a millisecond."""
+SLICE: Final = 64
+"""Records looked at before others may run: a millisecond or two."""
 
 _Change = tuple[Digest, int | None, int | None]
 """A place, and the stamp of its version before and after; None: nothing stored."""
@@ -72,6 +73,8 @@ class Shelf:
 
     def read_if_possible(self, place: Digest) -> Record | None:
         """Return the same, or None where the disk fails: others have copies."""
+        if place not in self._stamps:
+            return None
         try:
             return self.store.read(place)
         except StoreError as error:
@@ -120,17 +123,20 @@ class Shelf:
         for index, item in enumerate(list(self._stamps.items()), start=1):
             yield item
             if index % SLICE == 0:
-                await asyncio.sleep(0)
+                await give_way()
 
-    async def rebuild(self, placement: Placement, visit: Callable[[Digest], None]) -> None:
-        """Compute all sums anew for these members, and show each place to ``visit`` on the way."""
+    async def rebuild(
+        self, placement: Placement, visit: Callable[[Digest, tuple[PeerId, ...]], None]
+    ) -> None:
+        """Compute all sums anew for these members; show each place and its holders to ``visit`` on the way."""
         sums: dict[PeerId, list[int]] = {}
         late: list[_Change] = []
         self._late = late
         try:
             async for place, stamp in self.walk():
-                self._count(sums, placement, place, stamp)
-                visit(place)
+                holders = placement.closest(place, self._holders.k)
+                self._mark(sums, holders, place, stamp)
+                visit(place, holders)
         finally:
             self._late = None
         for place, before, after in late:
@@ -187,9 +193,12 @@ class Shelf:
         self, sums: dict[PeerId, list[int]], placement: Placement, place: Digest, stamp: int | None
     ) -> None:
         """Add a version to the sums of all who should hold it, or take it out: XOR does both."""
-        if stamp is None:
-            return
-        holders = placement.closest(place, self._holders.k)
+        if stamp is not None:
+            self._mark(sums, placement.closest(place, self._holders.k), place, stamp)
+
+    def _mark(
+        self, sums: dict[PeerId, list[int]], holders: Sequence[PeerId], place: Digest, stamp: int
+    ) -> None:
         if self._local not in holders:
             return
         mark = (int.from_bytes(place[:8], "big") ^ stamp) * _MARK_FACTOR & _MARK_MASK

@@ -3,10 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from node.errors import OperationError
 from protocol.errors import StoreError
+
+_GIVE_WAY_S: Final = 0.002
+_GIVE_WAY_MAX_S: Final = 0.1
+_LATE_FACTOR: Final = 4
 
 _log = logging.getLogger("pair.dht")
 
@@ -56,6 +60,19 @@ async def repeated(step: Callable[[], Awaitable[None]], *, pause_s: float) -> No
         except StoreError as error:
             _log.warning("the store of records failed: %s", error)
             await asyncio.sleep(pause_s)
+
+
+async def give_way() -> None:
+    """Let users' reads and writes run first: pause, and several times as long again as the pause came late.
+
+    A pause comes late where this loop, or the machine under all its peers, has too much to do.
+    """
+    loop = asyncio.get_running_loop()
+    due = loop.time() + _GIVE_WAY_S
+    await asyncio.sleep(_GIVE_WAY_S)
+    late_s = loop.time() - due
+    if late_s > _GIVE_WAY_S:  # loops may tell whole milliseconds only
+        await asyncio.sleep(min(_GIVE_WAY_MAX_S, _LATE_FACTOR * late_s))
 
 
 async def take_turn(slots: asyncio.Semaphore, deadline: float) -> None:

@@ -35,7 +35,7 @@ async def replay(steps: list[tuple[str, int, int]]) -> None:
     members = members_of(0)
     holders = Holders(members, K)
     shelf = Shelf(MemoryRecordStore(), holders, PEERS[0])
-    await shelf.rebuild(holders.placement, lambda place: None)
+    await shelf.rebuild(holders.placement, lambda place, holders: None)
     stored: dict[int, StoredRecord] = {}
     for action, key_number, time_ms in steps:
         record = samples.record(1, key=f"key-{key_number}", time_ms=time_ms)
@@ -48,15 +48,15 @@ async def replay(steps: list[tuple[str, int, int]]) -> None:
         elif action == "members":
             members.living_ids ^= {PEERS[1 + key_number % 7]}
             members.revision += 1
-            rebuilding = asyncio.create_task(shelf.rebuild(holders.placement, lambda place: None))
+            rebuilding = asyncio.create_task(shelf.rebuild(holders.placement, lambda place, holders: None))
             await asyncio.sleep(0)
             (winner,) = await shelf.commit([placed])  # while the rebuild is at work
             stored[key_number] = StoredRecord(placed.digest, winner)
             await rebuilding
         else:
-            await shelf.rebuild(holders.placement, lambda place: None)
+            await shelf.rebuild(holders.placement, lambda place, holders: None)
     grown = [shelf.sums(peer_id) for peer_id in PEERS[1:]]
-    await shelf.rebuild(holders.placement, lambda place: None)
+    await shelf.rebuild(holders.placement, lambda place, holders: None)
 
     assert grown == [shelf.sums(peer_id) for peer_id in PEERS[1:]]
     noted = {place: stamp async for place, stamp in shelf.walk()}
@@ -77,7 +77,7 @@ async def two_shelves() -> tuple[Shelf, Shelf]:
     for local in (0, 1):
         holders = Holders(members_of(local), K)
         shelf = Shelf(MemoryRecordStore(), holders, PEERS[local])
-        await shelf.rebuild(holders.placement, lambda place: None)
+        await shelf.rebuild(holders.placement, lambda place, holders: None)
         shelves.append(shelf)
     return shelves[0], shelves[1]
 
