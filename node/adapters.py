@@ -13,7 +13,7 @@ from node.config import PeerConfig
 from node.ports import RecordStore
 from protocol.effects import Event, Promise
 from protocol.identity import Identity, Verifier
-from protocol.statements import Descriptor
+from protocol.statements import Descriptor, VoterList
 
 
 class VoteKeeper(Protocol):
@@ -49,6 +49,17 @@ class Disk(Protocol):
     @property
     def votes(self) -> VoteKeeper:
         """Where promises go."""
+
+    @property
+    def voters(self) -> Sequence[VoterList]:
+        """The lists of voters that were kept, in the *quorum* mode; nothing of them is checked yet."""
+
+    def keep_voters(self, voters: VoterList) -> None:
+        """Return once ``voters`` is durable.
+
+        Raises:
+            StoreError: It is not; the peer must not go on.
+        """
 
     @property
     def remembered(self) -> Sequence[Descriptor]:

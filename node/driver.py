@@ -13,7 +13,20 @@ from node.clock import steady_s, wall_ms
 from node.datagrams import DatagramPort
 from node.links import Links
 from protocol.core import Core
-from protocol.effects import Effect, Event, Input, KeepLinks, Persist, Report, Send, TryConnection, WallClockRead, Woken
+from protocol.effects import (
+    Effect,
+    Event,
+    Input,
+    KeepLinks,
+    KeepVoters,
+    Persist,
+    Report,
+    Send,
+    TryConnection,
+    WallClockRead,
+    Woken,
+)
+from protocol.statements import VoterList
 
 _WALL_CLOCK_PERIOD_S: Final = 10.0
 _SLEEP_MIN_S: Final = 0.0005
@@ -32,6 +45,7 @@ class Driver:
         datagrams: DatagramPort,
         links: Links,
         votes: VoteKeeper,
+        keep_voters: Callable[[VoterList], None],
         on_event: Callable[[Event], None],
         on_broken: Callable[[BaseException], None],
     ) -> None:
@@ -46,6 +60,7 @@ class Driver:
         self._datagrams = datagrams
         self._links = links
         self._votes = votes
+        self._keep_voters = keep_voters
         self._on_event = on_event
         self._on_broken = on_broken
         self._timer: asyncio.TimerHandle | None = None
@@ -102,6 +117,8 @@ class Driver:
                 self._on_event(event)
             case Persist(promise):
                 self._votes.save(promise)
+            case KeepVoters(voters):
+                self._keep_voters(voters)
             case KeepLinks(peers):
                 self._links.keep(peers)
             case TryConnection(peer):

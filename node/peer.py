@@ -127,6 +127,7 @@ class Peer:
             datagrams=self._transport.datagrams,
             links=self._transport.links,
             votes=disk.votes,
+            keep_voters=disk.keep_voters,
             on_event=self._event_happened,
             on_broken=self._broke,
         )
@@ -183,6 +184,7 @@ class Peer:
             promise=disk.promise,
             may_vote=disk.may_vote,
             remembered=tuple(disk.remembered),
+            voters=tuple(disk.voters),
             wall_ms=wall_ms(),
             now=steady_s(),
         )

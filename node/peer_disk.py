@@ -18,6 +18,7 @@ import msgspec
 
 from bootstrap.home import NetworkFolder
 from bootstrap.peer_folder import PeerFolder
+from bootstrap.voters import load_voters
 from node.clock import wall_ms
 from node.config import PeerConfig
 from node.storage.documents import PeerDocuments
@@ -26,7 +27,7 @@ from node.storage.vote import VoteDamaged, VoteFile, VoteFound, VoteMissing
 from protocol.effects import Promise
 from protocol.election.promises import NO_BALLOT, NO_COUNCIL_HASH
 from protocol.errors import StoreError
-from protocol.statements import Descriptor
+from protocol.statements import Descriptor, VoterList
 
 BOOT_RANDOM_BITS: Final = 24
 BOOT_TIME_MAX: Final = 2**40 - 1
@@ -60,6 +61,7 @@ class PeerDisk:
         self.boot: Final = next_boot(last_boot, wall_s=wall_ms() // 1000, noise=os.urandom(BOOT_RANDOM_BITS // 8))
         self._documents.begin_boot(self.boot)
         self.remembered: Final = self._documents.remembered()
+        self.voters: Final = self._kept_voters()
         self.tokens: Final[Mapping[str, str]] = msgspec.structs.asdict(NetworkFolder(config.network_folder).tokens())
         self.records: Final = self._open_records(ran_before=ran_before)
         self._to_remember: Sequence[Descriptor] = ()
@@ -105,6 +107,15 @@ class PeerDisk:
         )
         self._has_begun = True
 
+    def keep_voters(self, voters: VoterList) -> None:
+        """Keep the list of voters durably; waits for one sync of the disk.
+
+        Raises:
+            StoreError: It is not known to be on disk.
+        """
+        # Documents have one thread; what it has at hand before is a batch of records at most.
+        self._executor.submit(self._documents.keep_voters, voters).result()
+
     def remember(self, living: Sequence[Descriptor]) -> None:
         """Keep the other members for the next start, soon; a failure to do so is logged.
 
@@ -145,7 +156,16 @@ class PeerDisk:
 
     def _lose_vote(self, cause: str) -> None:
         self.may_vote = False
-        self._alarm(f"{cause}; this peer does not vote before it has learned the current term from others")
+        if self._config.network.mode == "quorum":
+            then = f"it never votes again before the admin readmits it: pair doctor --readmit {self._config.name}"
+        else:
+            then = "this peer does not vote before it has learned the current term from others"
+        self._alarm(f"{cause}; {then}")
+
+    def _kept_voters(self) -> tuple[VoterList, ...]:
+        """Return the list in the network's folder and the one among the documents, where they are there."""
+        kept = (load_voters(NetworkFolder(self._config.network_folder)), self._documents.voters())
+        return tuple(voters for voters in kept if voters is not None)
 
     def _open_records(self, *, ran_before: bool) -> SqliteRecordStore:
         path = self._folder.path / "records.sqlite"

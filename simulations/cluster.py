@@ -8,7 +8,7 @@ import dataclasses
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,12 +16,12 @@ from node.adapters import Adapters
 from node.config import PeerConfig
 from node.main import main
 from node.peer import Peer
-from protocol.config import Profile
+from protocol.config import PROFILES, Profile
 from protocol.effects import Event
 from protocol.identity import Identity
 from protocol.ids import PeerId
 from protocol.network import NetworkIdentity
-from protocol.statements import Address
+from protocol.statements import Address, VoterList, signed
 from simulations.discovery import Neighbourhood, VirtualDiscovery
 from simulations.disk import HostDisk, OpenDisk, opened
 from simulations.witness import Witness
@@ -81,14 +81,20 @@ class Cluster:
         k: int = 8,
         profile: Profile = "local",
         name: str = "sim",
+        voters: int = 0,
     ) -> None:
-        """Make ``count`` hosts with fresh disks; nothing runs yet."""
+        """Make ``count`` hosts with fresh disks; nothing runs yet.
+
+        Args:
+            voters: How many peers, the first ones, are the fixed voters of a network in *quorum* mode; 0: no such.
+        """
         draws = random.Random(f"{seed}/{name}")
         self.loop: Final = loop
         self.network: Final = network
         self.witness: Final = Witness(lambda: loop.true_time)
+        key, admin = draws.randbytes(32), Identity(draws.randbytes(32))
         self.identity: Final = NetworkIdentity(
-            name=name, key=draws.randbytes(32), admin_public_key=Identity(draws.randbytes(32)).public_key
+            name=name, key=key, admin_public_key=admin.public_key, mode="quorum" if voters else "available"
         )
         self.endings: list[str] = []
         """Runs that ended by themselves, described; nobody asked for those."""
@@ -101,6 +107,8 @@ class Cluster:
         seeds = tuple(peer.address for peer in self.peers[:SEEDS])
         for peer in self.peers:
             peer.config = dataclasses.replace(peer.config, seeds=seeds)
+        if voters:
+            self._appoint(self.peers[:voters], admin, profile)
 
     # Starting and ending
 
@@ -161,6 +169,17 @@ class Cluster:
         return self._by_address.get(address)
 
     # Inside
+
+    def _appoint(self, voters: Sequence[SimPeer], admin: Identity, profile: Profile) -> None:
+        """Give every disk the list of voters, as ``pair up --voters`` does."""
+        paper = VoterList(
+            author_key=admin.public_key,
+            version=1,
+            voters=tuple(sorted(peer.disk.identity.peer_id for peer in voters)),
+            lease_ms=round(PROFILES[profile].lease_s * 1000),
+        )
+        for peer in self.peers:
+            peer.disk.voters = signed(paper, admin, self.identity.network_id)
 
     def _make_peer(self, number: int, draws: random.Random, *, k: int, profile: Profile) -> SimPeer:
         name = f"peer-{number + 1}"

@@ -18,7 +18,7 @@ from protocol.effects import Promise
 from protocol.errors import DiskFull
 from protocol.identity import Identity
 from protocol.records import Record
-from protocol.statements import Descriptor
+from protocol.statements import Descriptor, VoterList
 from simulations.memory_records import MemoryRecordStore
 
 TOKENS: Final[Mapping[str, str]] = {"read": "pairt_read", "member": "pairt_member", "admin": "pairt_admin"}
@@ -38,6 +38,9 @@ class HostDisk:
         self.promise: Promise | None = None
         self.last_boot: int | None = None
         self.remembered: tuple[Descriptor, ...] = ()
+        self.voters: VoterList | None = None
+        """The list of voters among the peer's documents; in the network's folder it is from the beginning."""
+
         self.lost_promise = False
         """Whether the vote file is gone though the peer voted; until a promise is saved again, as with a real file."""
 
@@ -146,9 +149,14 @@ class OpenDisk:
         self.promise = platter.promise
         self.may_vote = not platter.lost_promise
         self.votes: Final = _Votes(platter)
+        self.voters = () if platter.voters is None else (platter.voters,)
         self.remembered = platter.remembered
         self.tokens = TOKENS
         self.records: Final = VirtualRecords(platter)
+
+    def keep_voters(self, voters: VoterList) -> None:
+        """Keep the list of voters."""
+        self.platter.voters = voters
 
     def remember(self, living: Sequence[Descriptor]) -> None:
         """Keep the members for the next start."""

@@ -55,6 +55,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     nodes: Nodes = 15
     k: Annotated[int, msgspec.Meta(ge=1, le=32)] = 8
     profile: Profile = "local"
+    voters: Annotated[int, msgspec.Meta(ge=0, le=7)] = 0
+    """Fixed voters, the first peers, of a network in *quorum* mode; 0: a network in *available* mode."""
+
     duration_s: Duration = 60.0
     """Time of workload and faults; healing and the last checks come after."""
 

@@ -21,7 +21,7 @@ from tinydb.storages import Storage
 from bootstrap.files import read_file, replace_file, set_aside
 from protocol import limits
 from protocol.errors import StoreError
-from protocol.statements import Descriptor
+from protocol.statements import Descriptor, VoterList
 
 FORMAT_VERSION: Final = 1
 
@@ -122,6 +122,7 @@ class PeerDocuments:
         self._documents = TinyDB(storage=lambda: self._storage)
         self._own = self._documents.table("peer")
         self._remembered = self._documents.table("remembered_peers")
+        self._voters = self._documents.table("voters")
 
     @property
     def kept_as(self) -> Path | None:
@@ -143,6 +144,33 @@ class PeerDocuments:
         with self._storage.united():
             self._own.truncate()
             self._own.insert({"boot": boot})
+
+    def voters(self) -> VoterList | None:
+        """Return the list of voters that was kept; its signature is not yet checked."""
+        kept = self._voters.get(doc_id=1)
+        if kept is None:
+            return None
+        try:
+            return msgspec.msgpack.decode(base64.b64decode(kept["statement"]), type=VoterList)
+        except (msgspec.MsgspecError, ValueError) as error:
+            _log.warning("the list of voters is not readable: %s", error)
+            return None
+
+    def keep_voters(self, voters: VoterList) -> None:
+        """Keep ``voters`` instead of the list kept before.
+
+        Raises:
+            StoreError: It is not known to be on disk: do not vote by it.
+        """
+        with self._storage.united():
+            self._voters.truncate()
+            self._voters.insert(
+                {
+                    "version": voters.version,
+                    "voters": [voter.hex() for voter in voters.voters],
+                    "statement": base64.b64encode(msgspec.msgpack.encode(voters)).decode(),
+                }
+            )
 
     def remembered(self) -> tuple[Descriptor, ...]:
         """Return the peers of earlier runs; their signatures are not yet checked."""

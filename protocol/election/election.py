@@ -130,6 +130,11 @@ class Election:
         return self._allegiance.certificate
 
     @property
+    def council(self) -> tuple[PeerId, ...]:
+        """Who votes, as far as this peer knows, ascending."""
+        return self._station.council
+
+    @property
     def lease_until(self) -> float:
         """When the own lease ends, on this peer's clock; minus infinity for a peer that does not lead."""
         leadership = self._roles.leadership

@@ -6,6 +6,7 @@ from simulations.checkers.certificates import CertificatesProve, NoStepBack
 from simulations.checkers.checker import Checker, Context
 from simulations.checkers.health import MachinesKeepTheirInvariants, NoStorm
 from simulations.checkers.leaders import LeadersHaveAMajority, OneLeaderPerGroup
+from simulations.checkers.leases import LeasesNeverOverlap
 from simulations.checkers.members import DeadAreFound, TablesAreBounded, TermsAreBounded
 from simulations.checkers.network_times import NetworkTimes
 from simulations.checkers.progress import EnoughCopies, EqualTables, OneLeaderInTheEnd
@@ -27,6 +28,7 @@ def make_checkers(context: Context) -> list[Checker]:
         NoStepBack(context),
         OneLeaderPerGroup(context),
         LeadersHaveAMajority(context),
+        *([LeasesNeverOverlap(context)] if LeasesNeverOverlap.is_promised(context) else []),
         AcknowledgedIsOnDisk(context, calm),
         NoWriteIsLost(context),
         ReadsAreTrue(context),

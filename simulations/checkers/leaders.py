@@ -107,7 +107,7 @@ class LeadersHaveAMajority(Watch):
             if peer.peer.core.election.role != "leader":
                 continue
             self.count()
-            council = peer.peer.core.membership.table.council
+            council = peer.peer.core.election.council
             reached = sum(self._is_reached(peer, member) for member in council)
             if 2 * reached > len(council):
                 continue

@@ -4,25 +4,38 @@ There is no membership here: tests say what each peer sees of the others. Peers 
 also the rank of the peer's id, so peer 0 is the first of every council that it is in.
 
 While a town runs it checks what must hold always: no voter signs two candidates or two councils in one term, also
-across boots; one (term, council) makes one certificate; and the machines' own invariants.
+across boots; one (term, council) makes one certificate; in a town with fixed voters no two leases overlap in true
+time; and the machines' own invariants.
 """
 
 import heapq
 import itertools
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
 from protocol.config import LOCAL, ProtocolConfig
-from protocol.effects import Alarm, Electorate, Event, LeaderChanged, MachineEffect, Persist, Promise, Report, Tell
+from protocol.effects import (
+    Alarm,
+    Electorate,
+    Event,
+    KeepVoters,
+    LeaderChanged,
+    MachineEffect,
+    Persist,
+    Promise,
+    Report,
+    Tell,
+)
 from protocol.election import Election
+from protocol.election.quorum import QuorumRules
 from protocol.election.rules import AvailableRules, Rules
 from protocol.identity import CachingVerifier, Identity, Verifier
 from protocol.ids import PeerId
 from protocol.messages import Announce, Message, VoteReply
-from protocol.statements import Ballot, Vote
-from tests.protocol.samples import NETWORK_ID, identity
+from protocol.statements import Ballot, Vote, VoterList
+from tests.protocol.samples import ADMIN, NETWORK_ID, identity
 
 _VERIFIER = CachingVerifier(entries_max=100_000)
 """Verification is pure, so all peers of all towns may share what was verified."""
@@ -52,6 +65,20 @@ def ids(numbers: Iterable[int]) -> tuple[PeerId, ...]:
 def electorate(numbers: Iterable[int], *, ready: bool = True, suspects: Iterable[int] = ()) -> Electorate:
     """Return the view of one who sees these peers alive."""
     return Electorate(living=ids(numbers), suspects=ids(suspects), ready=ready)
+
+
+def quorum_rules(
+    *, voters: Sequence[VoterList], config: ProtocolConfig = LOCAL, verifier: Verifier = _VERIFIER, now: float = 0.0
+) -> QuorumRules:
+    """Return the rules of a peer that kept these lists of voters."""
+    return QuorumRules(
+        network_id=NETWORK_ID,
+        admin_key=ADMIN.public_key,
+        config=config,
+        verifier=verifier,
+        voters=voters,
+        now=now,
+    )
 
 
 def machine(
@@ -90,6 +117,7 @@ class Person:
     is_up: bool = True
     is_paused: bool = False
     promise: Promise | None = None
+    voters: tuple[VoterList, ...] = ()
     sees: frozenset[int] = frozenset()
     promised: float = float("inf")
     inbox: list[tuple[int, Message]] = field(default_factory=list)
@@ -113,12 +141,27 @@ class Town:
         loss: float = 0.0,
         claims_every_s: float = 0.25,
         config: ProtocolConfig = LOCAL,
+        rates: Sequence[float] = (),
+        voters: Sequence[VoterList] = (),
     ) -> None:
+        """Make a town; nobody sees anybody yet.
+
+        Args:
+            rates: Seconds that each peer's clock shows in one true second; by default all show true time.
+            voters: What each peer of a town in *quorum* mode knows of the voters; the last entry counts for the rest.
+        """
         self.now = 0.0
         self.config = config
         self.loss = loss
         self.random = random.Random(f"town {seed}")
-        self.people = {number: Person(machine(number, config=config, seed=seed)) for number in range(count)}
+        self._rates = tuple(rates)
+        self._quorum = bool(voters)
+        self.people: dict[int, Person] = {}
+        for number in range(count):
+            known = tuple(voters[min(number, len(voters) - 1) :][:1])
+            rules, now = self._rules(number, known), self.clock(number)
+            subject = machine(number, now=now, config=config, seed=seed, rules=rules)
+            self.people[number] = Person(subject, voters=known)
         self.messages: list[tuple[float, int, int, Message]] = []
         self.cut: Callable[[int, int], bool] = lambda _from, _to: False
         self._seed = seed
@@ -148,7 +191,7 @@ class Town:
         person.sees = frozenset(others) | {number}
         if person.is_up and not person.is_paused:
             view = electorate(person.sees, ready=ready)
-            self._do(number, lambda election: election.electorate_changed(view, self.now))
+            self._do(number, lambda election: election.electorate_changed(view, self.clock(number)))
 
     def all_see_all(self) -> None:
         """Give every peer that is up the view of all that are up."""
@@ -176,12 +219,13 @@ class Town:
         person.promised = float("inf")
         person.election = machine(
             number,
-            now=self.now,
+            now=self.clock(number),
             boot=person.boot,
             promise=person.promise if may_vote else None,
             may_vote=may_vote,
             config=self.config,
             seed=self._seed,
+            rules=self._rules(number, person.voters),
         )
         self.see(number, others)
 
@@ -204,7 +248,7 @@ class Town:
     def hand_over(self, number: int, successor: int | None) -> None:
         """Ask one peer to hand over."""
         chosen = None if successor is None else id_of(successor)
-        self._do(number, lambda election: election.hand_over(chosen, self.now))
+        self._do(number, lambda election: election.hand_over(chosen, self.clock(number)))
 
     def inject(self, sender: int, receiver: int, message: Message) -> None:
         """Let a peer receive a message that its sender's machine never wrote."""
@@ -224,11 +268,29 @@ class Town:
         self.now = end
         return until is None
 
+    # Clocks
+
+    def clock(self, number: int) -> float:
+        """Return the steady clock of one peer."""
+        return self.now if not self._rates else 100.0 * number + self.now * self._rates[number]
+
+    def _true_time(self, number: int, at: float) -> float:
+        """Return when the clock of one peer surely shows ``at``."""
+        return at if not self._rates else (at - 100.0 * number) / self._rates[number] + 1e-6
+
     # What a test asks
 
     def leaders(self) -> list[int]:
         """Return who believes to lead, paused peers left out."""
         return [number for number, person in self._active() if person.election.role == "leader"]
+
+    def lease_holders(self) -> list[int]:
+        """Return who holds a lease at this moment of true time, paused peers included."""
+        return [
+            number
+            for number, person in self.people.items()
+            if person.is_up and person.election.lease_until > self.clock(number)
+        ]
 
     def followed(self) -> dict[int, int | None]:
         """Return whom each running peer follows."""
@@ -272,20 +334,23 @@ class Town:
     def _do(self, number: int, action: Callable[[Election], list[MachineEffect]]) -> None:
         """Give a machine one input, as the core does: what is overdue comes first."""
         person = self.people[number]
-        if self.now >= person.promised:
-            late_by = self.now - person.promised
+        now = self.clock(number)
+        if now >= person.promised:
+            late_by = now - person.promised
             person.promised = float("inf")
-            self._carry_out(number, person.election.wake(self.now, late_by))
+            self._carry_out(number, person.election.wake(now, late_by))
         self._carry_out(number, action(person.election))
         person.election.check_invariants()
+        if self._quorum:
+            self._check_leases()
         person.promised = person.election.next_deadline()
         if person.promised < float("inf"):
             boot = person.boot
-            self.at(max(person.promised, self.now), lambda: self._wake(number, boot))
+            self.at(max(self._true_time(number, person.promised), self.now), lambda: self._wake(number, boot))
 
     def _wake(self, number: int, boot: int) -> None:
         person = self.people[number]
-        if person.is_up and not person.is_paused and person.boot == boot and self.now >= person.promised:
+        if person.is_up and not person.is_paused and person.boot == boot and self.clock(number) >= person.promised:
             self._do(number, lambda _election: [])
 
     def _carry_out(self, number: int, effects: list[MachineEffect]) -> None:
@@ -296,6 +361,8 @@ class Town:
                 case Persist(promise):
                     person.promise = promise
                     leaves_at += self._sync_s
+                case KeepVoters(voters):
+                    person.voters = (voters,)
                 case Report(event):
                     person.reports.append((self.now, event))
                 case Tell(peer_id, message):
@@ -319,7 +386,7 @@ class Town:
             self._deliver(sender, receiver, message)
 
     def _deliver(self, sender: int, receiver: int, message: Message) -> None:
-        self._do(receiver, lambda election: election.handle(message, id_of(sender), self.now))
+        self._do(receiver, lambda election: election.handle(message, id_of(sender), self.clock(receiver)))
 
     def _gossip_claims(self, number: int, every_s: float) -> None:
         """Let each peer ping a random one now and then, with claims in both directions (as the membership does)."""
@@ -335,7 +402,7 @@ class Town:
         to, claim = self.people[receiver], self.people[sender].election.claim
         is_running = to.is_up and not to.is_paused and self.people[sender].is_up and not self.people[sender].is_paused
         if claim is not None and is_running and not self.cut(sender, receiver):
-            self._do(receiver, lambda election: election.claim_seen(claim, id_of(sender), self.now))
+            self._do(receiver, lambda election: election.claim_seen(claim, id_of(sender), self.clock(receiver)))
 
     def _check(self, message: Message) -> None:
         if isinstance(message, VoteReply) and message.vote is not None:
@@ -351,3 +418,12 @@ class Town:
         signed = (vote.ballot, vote.council_hash)
         first = self._signed.setdefault((vote.author, vote.ballot.term), signed)
         assert first == signed, f"peer {number_of(vote.author)} signed twice in term {vote.ballot.term}"
+
+    def _check_leases(self) -> None:
+        holders = self.lease_holders()
+        assert len(holders) <= 1, f"leases of {holders} overlap at {self.now:.4f}"
+
+    def _rules(self, number: int, voters: Sequence[VoterList]) -> Rules:
+        if not self._quorum:
+            return AvailableRules(self.config)
+        return quorum_rules(voters=voters, config=self.config, now=self.clock(number))
