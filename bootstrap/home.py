@@ -186,10 +186,19 @@ class NetworkFolder:
         Raises:
             ConfigError, StoreError: As ``load``.
         """
-        content = read_private(self.key_path)
-        if content is None:
-            raise _no_key(self.key_path)
-        return _decode(content, NetworkKeyFile, self.key_path).open
+        return self._key_file().open
+
+    def is_founded_here(self) -> bool:
+        """Return whether the admin's key lies here."""
+        return (self.path / "admin.key").exists()
+
+    def mode(self) -> "Mode":
+        """Return how leaders are elected here, without the cost of loading the keys.
+
+        Raises:
+            ConfigError, StoreError: As ``load``.
+        """
+        return self._key_file().mode
 
     def load(self) -> "NetworkIdentity":
         """Return the network of this folder.
@@ -269,6 +278,12 @@ class NetworkFolder:
         with os_errors(f"delete {self.path}"):
             if self.path.exists():
                 shutil.rmtree(self.path)
+
+    def _key_file(self) -> NetworkKeyFile:
+        content = read_private(self.key_path)
+        if content is None:
+            raise _no_key(self.key_path)
+        return _decode(content, NetworkKeyFile, self.key_path)
 
     def _refuse_lost_key(self) -> None:
         # Asked again after the look at the peers: another founder may have been faster.

@@ -15,6 +15,7 @@ from bootstrap.locks import FolderLock
 from bootstrap.peer_folder import PeerFolder
 from bootstrap.ports import API_BASE, PEER_BASE, PORT_MAX, is_free, ports_locked
 from bootstrap.settings import StartSettings, load_settings, save_settings
+from bootstrap.voters import found_voters, read_voters
 from node.cli import launching
 from node.cli.default_name import default_peer
 from node.cli.failures import failed, refused, wrong_use
@@ -51,10 +52,17 @@ def start(options: Options, /, name: str | None, key_file: str | None, detach: b
     wishes = wishes_in(given)
     network = _network(options, key_file)
     wishes.check_network(network)
+    if wishes.voters not in (None, 1) and read_voters(network) is None:
+        raise wrong_use(
+            f"--voters {wishes.voters}: one peer cannot name others as voters that do not exist yet",
+            next_step=f"found the network with pair up {wishes.voters} --voters {wishes.voters}",
+        )
     is_open = network.is_open() if network.exists() else wishes.open
     _check_reach(given["bind"], given["api_bind"], is_open=is_open, wishes=wishes)
     _join_or_found(network, key_file, wishes)
     folder = network.peer(name) if name is not None else default_peer(network)
+    if wishes.voters is not None:
+        found_voters(network, [folder.name], profile=wishes.founding_profile)
     if (run := folder.run()) is not None and run.state in ALIVE:
         raise refused(f"{folder.name} runs already (process {run.pid})", next_step=f"pair stop {folder.name} stops it")
     with ExitStack() as choosing:
@@ -85,7 +93,7 @@ def _join_or_found(network: NetworkFolder, key_file: str | None, wishes: Wishes)
     if key_file is not None:
         network.adopt(load_key_file(Path(key_file)))
     elif not network.exists():
-        network.found(network.name, open=wishes.open)
+        network.found(network.name, open=wishes.open, mode=wishes.mode)
         kind = "open network" if wishes.open else "network"
         print_note(f"no key was at hand: founded the {kind} {network.name!r}")
         if not wishes.open:

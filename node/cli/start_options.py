@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 import msgspec
 
 from bootstrap.home import NetworkFolder
 from bootstrap.settings import StartSettings
+from bootstrap.voters import lease_ms_of, read_voters
 from node.cli.failures import wrong_use
 from protocol.config import Profile
-from protocol.limits import HOLDERS_MAX
+from protocol.limits import COUNCIL_SIZE_MAX, HOLDERS_MAX
+
+if TYPE_CHECKING:
+    from protocol.network import Mode
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -55,15 +59,52 @@ class Wishes:
             CommandFailed: Something does (exit 2).
             ConfigError, StoreError: The network's key cannot be read.
         """
-        if self.voters is not None:
-            raise wrong_use(
-                "--voters: fixed voters come with quorum networks, which this version does not have yet",
-                next_step="leave --voters out: the network elects its leader among all peers",
-            )
-        if self.open and network.exists() and not network.is_open():
+        if not network.exists():
+            return
+        if self.open and not network.is_open():
             raise wrong_use(
                 f"--open contradicts the network {network.name!r}, which was founded with a key",
                 next_step="choose another name: --network NAME",
+            )
+
+        self._check_voters(network)
+
+    @property
+    def mode(self) -> "Mode":
+        """The mode of a network that is founded with these options."""
+        return "available" if self.voters is None else "quorum"
+
+    @property
+    def founding_profile(self) -> Profile:
+        """The profile of a network that is founded with these options."""
+        return self.profile or StartSettings(port=0, api_port=0).profile
+
+    def _check_voters(self, network: NetworkFolder) -> None:
+        """Refuse other voters than the network was founded with, and times that do not fit their promises."""
+        if network.mode() == "available":
+            if self.voters is not None:
+                raise wrong_use(
+                    f"--voters contradicts the network {network.name!r}, which was founded without fixed voters",
+                    next_step="choose another name: --network NAME",
+                )
+            return
+        known = read_voters(network)
+        if known is None:
+            if self.voters is None and network.is_founded_here():
+                raise wrong_use(
+                    f"the founding of the network {network.name!r} was interrupted before its voters were named",
+                    next_step="say --voters N again, or begin anew with 'pair down --purge'",
+                )
+            return
+        if self.voters not in (None, len(known.voters)):
+            raise wrong_use(
+                f"--voters {self.voters} contradicts the network {network.name!r}, which has {len(known.voters)}",
+                next_step="leave --voters out",
+            )
+        if self.profile is not None and lease_ms_of(self.profile) != known.lease_ms:
+            raise wrong_use(
+                f"--profile {self.profile} contradicts the network {network.name!r}: its voters promise other times",
+                next_step="leave --profile out; for other times found another network with --voters",
             )
 
     def _given(self) -> dict[str, Any]:
@@ -85,7 +126,12 @@ def wishes_in(given: dict[str, Any]) -> Wishes:
 
 _OPTIONS: Final = (
     click.option("--profile", type=click.Choice(["local", "lan", "wan"]), help="Times of the protocol (local)."),
-    click.option("--voters", type=click.IntRange(min=1), metavar="N", help="Fixed voters; not in this version."),
+    click.option(
+        "--voters",
+        type=click.IntRange(1, COUNCIL_SIZE_MAX),
+        metavar="N",
+        help="Only the first N peers elect; without a majority of them nobody leads (all elect).",
+    ),
     click.option("--k", type=click.IntRange(1, HOLDERS_MAX), metavar="K", help="Holders of each record (8)."),
     click.option("--open", is_flag=True, help="An open network: no key, stock Kademlia nodes may join."),
     click.option("--i-know", is_flag=True, help="Let an open network listen beyond this machine."),

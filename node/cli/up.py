@@ -9,9 +9,11 @@ import click
 from bootstrap.fork_server import Outcome
 from bootstrap.home import NetworkFolder
 from bootstrap.ports import PORT_MAX, ports_locked
+from bootstrap.voters import found_voters
 from node.cli import launching
 from node.cli.asking import Circle
 from node.cli.ending import end_peers, resume_peer
+from node.cli.failures import wrong_use
 from node.cli.interrupts import Interrupts
 from node.cli.options import Options, PairCommand, pass_options
 from node.cli.output import counted, print_json, print_note
@@ -47,6 +49,11 @@ def up(
     wishes = wishes_in(given)
     network = network_of(options.network)
     wishes.check_network(network)
+    if wishes.voters is not None and wishes.voters > count:
+        raise wrong_use(
+            f"--voters {wishes.voters} needs as many peers, and {count} are to run",
+            next_step=f"say pair up {wishes.voters} --voters {wishes.voters}, or fewer voters",
+        )
     ends = time.monotonic() + (_TIMEOUT_S if options.timeout_s is None else options.timeout_s)
     line = StatusLine()
     with Interrupts() as interrupts:
@@ -82,7 +89,10 @@ def _start(
     with network.lock() as lock, ports_locked(timeout_s=launching.PORTS_TIMEOUT_S) as ports_lock:
         plan = plan_up(network, count, base_port=base_port, api_base_port=api_base_port, wishes=wishes)
         if not network.exists():  # else the helper loads it: this command needs nothing heavy
-            network.found(network.name, open=wishes.open)
+            network.found(network.name, open=wishes.open, mode=wishes.mode)
+        if wishes.voters is not None:
+            voters = [f"peer-{number}" for number in range(1, wishes.voters + 1)]
+            found_voters(network, voters, profile=wishes.founding_profile)
         line.show(f"starting {counted(len(plan.starting), 'peer')}" if plan.starting else "looking at the peers")
         launching.launch(
             network,
