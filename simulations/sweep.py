@@ -17,6 +17,7 @@ from typing import Final
 
 from protocol.errors import EnvironmentFault
 from simulations.scenario import Scenario
+from simulations.shrink import shrunken
 from simulations.simulation import Simulation
 from simulations.verdict import Verdict
 
@@ -24,6 +25,7 @@ AHEAD_PER_WORKER: Final = 8
 """Jobs given out before the oldest has come back: enough that one slow seed does not idle the others."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
+_ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _RUNS_PER_PROCESS: Final = 100
 """A worker is replaced after so many runs, so that what a run leaves in memory cannot add up."""
 
@@ -78,6 +80,16 @@ def played(job: Job) -> Verdict:
     return Simulation(job.scenario, seed=job.seed).run()
 
 
+def shrunk(job: Job, broken: frozenset[str]) -> Scenario:
+    """Return the smallest scenario with which one of the ``broken`` checks fails for the same seed."""
+
+    def fails(candidate: Scenario) -> bool:
+        checks = played(Job(candidate, job.seed)).checks
+        return any(not check.ok and check.name in broken for check in checks)
+
+    return shrunken(job.scenario, fails)
+
+
 @contextlib.contextmanager
 def local_engine(workers: int | None = None) -> Iterator[Engine]:
     """Run jobs in processes of this machine, one for each core; none of them outlives the block.
@@ -94,6 +106,10 @@ def local_engine(workers: int | None = None) -> Iterator[Engine]:
         max_tasks_per_child=_RUNS_PER_PROCESS,
     )
     try:
+        with _signals_later():
+            # All processes start now: an interrupt in the middle of such a start would leave half of one.
+            for _ in range(count):
+                executor.submit(_ready)
         yield Engine(executor, count)
     except BaseException:
         # What is left of the work is of no use to anybody: the processes end now, not when they are done.
@@ -159,9 +175,24 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextlib.contextmanager
+def _signals_later() -> Iterator[None]:
+    """Let what asks this process to end wait until the block is over."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _ready() -> None:
+    """Do nothing, in a process that has started."""
+
+
 def _begin_worker() -> None:
     """Leave Ctrl-C to the process that owns the sweep, and end with it whatever happens to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING_SIGNALS)
     owner = multiprocessing.parent_process()
     assert owner is not None, "a worker is a child"
 

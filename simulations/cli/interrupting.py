@@ -8,14 +8,20 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruptible:
-    """While it is open, each signal that asks to end raises ``KeyboardInterrupt``, and is remembered."""
+    """While it is open, a signal that asks to end raises ``KeyboardInterrupt``, and is remembered.
 
-    def __init__(self) -> None:
+    Args:
+        waits_for_look: The first signal raises only in ``look``, where nothing is cut off in the middle; the second
+            one raises at once.
+    """
+
+    def __init__(self, *, waits_for_look: bool = False) -> None:
         self.happened = False
+        self._waits_for_look = waits_for_look
         self._before: list[tuple[signal.Signals, Any]] = []
 
     def look(self) -> None:
-        """Interrupt here, where an interrupt that came at a bad moment was swallowed.
+        """Interrupt here, if somebody has asked for it.
 
         Raises:
             KeyboardInterrupt: Somebody has asked to end.
@@ -24,8 +30,9 @@ class Interruptible:
             raise KeyboardInterrupt
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        self.happened = True
-        raise KeyboardInterrupt
+        is_first, self.happened = not self.happened, True
+        if not (is_first and self._waits_for_look):
+            raise KeyboardInterrupt
 
     def __enter__(self) -> Self:
         self._before = [(number, signal.signal(number, self._interrupt)) for number in _SIGNALS]

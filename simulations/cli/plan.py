@@ -19,6 +19,7 @@ from protocol.config import Profile
 from simulations.catalogue import DURATION_S, NODES, SCENARIOS, CatalogueEntry, Draw
 from simulations.catalogue.entry import k_of
 from simulations.scenario import Scenario
+from simulations.scenario_file import load
 
 FUNCTION: Final = "scenario"
 """Name of the function that a Python file holds, unless ``FILE.py:NAME`` says another."""
@@ -105,8 +106,6 @@ def _from_catalogue(entry: CatalogueEntry, changes: Changes) -> Plan:
 
 
 def _from_file(source: str, changes: Changes) -> Plan:
-    from simulations.scenario_file import load
-
     found = _changed(load(Path(source)), changes)
     return Plan(source, lambda seed: found, changes)
 
@@ -122,7 +121,10 @@ def _from_function(source: str, path: Path, name: str, changes: Changes) -> Plan
         except Exception as error:  # a user's own code: whatever it raises is told, with its line
             raise _broken_function(path, error) from error
         if not isinstance(found, Scenario):
-            raise wrong_use(f"{path}: {name}() returned no Scenario but {type(found).__name__}")
+            raise wrong_use(
+                f"{path}: {name}() returned no Scenario but {type(found).__name__}",
+                next_step="end it with: return draw.scenario(...)",
+            )
         return found
 
     return Plan(source, scenario, told)
@@ -148,7 +150,7 @@ def _changed(scenario: Scenario, changes: Changes) -> Scenario:
 
 def _function(path: Path, name: str) -> Callable[[Draw], Scenario]:
     if not path.is_file():
-        raise wrong_use(f"there is no file {path}")
+        raise wrong_use(f"there is no file {path}", next_step="name a file that exists, or one of pair simulate --list")
     try:
         found = runpy.run_path(str(path)).get(name)
     except Exception as error:  # a user's own code: whatever it raises is told, with its line
@@ -166,4 +168,4 @@ def _broken_function(path: Path, error: Exception) -> CommandFailed:
     if isinstance(error, SyntaxError) and error.lineno is not None:
         lines = [error.lineno]
     where = f"{path}, line {lines[-1]}" if lines else str(path)
-    return wrong_use(f"{where}: {type(error).__name__}: {error}")
+    return wrong_use(f"{where}: {type(error).__name__}: {error}", next_step="mend the file")

@@ -1,6 +1,7 @@
 """One run of ``pair simulate``: shown while it lasts, judged, reported."""
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from node.cli.output import is_terminal, print_note
 from node.cli.waiting import StatusLine
 from simulations.cli.interrupting import Interruptible
 from simulations.cli.plan import Plan
+from simulations.cli.shrinking import broken_checks, save_shrunken
 from simulations.cli.telling import interrupted, tell_verdict, verdict_failed
 from simulations.record import Moment, RunRecord
 from simulations.report.files import write_plots, write_report
 from simulations.report.run import Run
 from simulations.scenario import Scenario
+from simulations.shrink import RUNS_MAX, shrunken
 from simulations.simulation import Simulation
 from simulations.verdict import Verdict
 
@@ -39,15 +42,20 @@ def run_one(plan: Plan, seed: int, wishes: Wishes) -> None:
     Raises:
         CommandFailed: The verdict is FAIL, or somebody interrupted.
     """
-    with Interruptible() as interruptible:
-        scenario = plan.scenario(seed)
-        verdict, record = _played(scenario, seed, interruptible, as_json=wishes.as_json)
+    with Interruptible(waits_for_look=True) as interruptible:
+        try:
+            scenario = plan.scenario(seed)
+            verdict, record = _played(scenario, seed, interruptible, as_json=wishes.as_json)
+        except KeyboardInterrupt:
+            raise interrupted("interrupted before the run began", next_step=plan.replay(seed)) from None
         verdict = msgspec.structs.replace(verdict, replay=plan.replay(seed))
         tell_verdict(verdict, as_json=wishes.as_json)
         _write(Run(verdict, record), wishes)
         if interruptible.happened:
             raise _interrupted(verdict)
         if verdict.verdict == "FAIL":
+            if wishes.shrinks:
+                _shrink(scenario, verdict, interruptible)
             raise verdict_failed(verdict)
 
 
@@ -82,6 +90,30 @@ def _write(run: Run, wishes: Wishes) -> None:
     if wishes.plots is not None:
         written = write_plots(run, wishes.plots)
         print_note(f"plots: {', '.join(str(path) for path in written)}")
+
+
+def _shrink(scenario: Scenario, verdict: Verdict, interruptible: Interruptible) -> None:
+    """Look for the smallest schedule with which the same check fails, and save it.
+
+    Raises:
+        CommandFailed: Somebody interrupted.
+    """
+    broken, line = broken_checks(verdict), StatusLine()
+    runs = itertools.count(1)
+
+    def fails(candidate: Scenario) -> bool:
+        line.show(f"looking for the smallest schedule that fails: run {next(runs)} of at most {RUNS_MAX}")
+        found = Simulation(candidate, seed=verdict.seed, on_moment=lambda moment: interruptible.look()).run()
+        interruptible.look()
+        return bool(broken & broken_checks(found))
+
+    try:
+        smallest = shrunken(scenario, fails)
+    except KeyboardInterrupt:
+        raise interrupted("interrupted while the schedule was made smaller", next_step=verdict.replay) from None
+    finally:
+        line.clear()
+    save_shrunken(smallest, verdict.seed, faults_before=len(scenario.faults))
 
 
 def _interrupted(verdict: Verdict) -> CommandFailed:

@@ -56,11 +56,11 @@ def latency_of(run: Run) -> Chart:
             duration_ms = (operation.ended_s - operation.began_s) * 1000
             durations_ms[_second(operation, len(durations_ms))].append(duration_ms)
     everything = [duration for second in durations_ms for duration in second]
-    told = ", ".join(f"p{percent} {percentile(everything, percent):.3g} ms" for percent, _ in PERCENTILES)
+    told = [f"p{percent} {percentile(everything, percent):.3g} ms" for percent, _ in PERCENTILES if everything]
     return Chart(
         key="latency",
         title="Latency of operations that ended well",
-        description=f"over the whole run: {told}" if everything else "no operation ended well",
+        description=f"over the whole run: {', '.join(told)}" if everything else "no operation ended well",
         named=milliseconds,
         is_logarithmic=True,
         series=tuple(
