@@ -163,7 +163,7 @@ def test_interrupted_start_in_the_foreground_leaves_a_stopped_peer(home: Home) -
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    until_blocking((home.folder / "local" / "guest" / "start.json").exists, what="the start")
+    until_blocking((home.folder / "local" / "guest" / "start.json").exists, what="the start", deadline_s=60)
     command.send_signal(signal.SIGINT)
     _, err = command.communicate(timeout=30)
 
