@@ -39,14 +39,17 @@ class Draw:
         return round(share * self.duration_s, 3)
 
     def scenario(self, *faults: AnyFault, **fields: Any) -> Scenario:
-        """Return the scenario with these faults, in order of time, and further fields."""
+        """Return the scenario with these faults, in order of time, and further fields.
+
+        Faults behind the end are left out; healing starts whoever is down by then.
+        """
         return Scenario(
             name=self.name,
             summary=self.summary,
             nodes=self.nodes,
             k=self.k,
             duration_s=self.duration_s,
-            faults=tuple(sorted(faults, key=lambda fault: fault.at_s)),
+            faults=tuple(sorted((f for f in faults if f.at_s < self.duration_s), key=lambda fault: fault.at_s)),
             **fields,
         )
 
