@@ -143,12 +143,14 @@ class Town:
         config: ProtocolConfig = LOCAL,
         rates: Sequence[float] = (),
         voters: Sequence[VoterList] = (),
+        are_leases_exclusive: bool = True,
     ) -> None:
         """Make a town; nobody sees anybody yet.
 
         Args:
             rates: Seconds that each peer's clock shows in one true second; by default all show true time.
             voters: What each peer of a town in *quorum* mode knows of the voters; the last entry counts for the rest.
+            are_leases_exclusive: Whether a town in *quorum* mode checks that no two leases overlap.
         """
         self.now = 0.0
         self.config = config
@@ -156,6 +158,7 @@ class Town:
         self.random = random.Random(f"town {seed}")
         self._rates = tuple(rates)
         self._quorum = bool(voters)
+        self._are_leases_exclusive = bool(voters) and are_leases_exclusive
         self.people: dict[int, Person] = {}
         for number in range(count):
             known = tuple(voters[min(number, len(voters) - 1) :][:1])
@@ -341,7 +344,7 @@ class Town:
             self._carry_out(number, person.election.wake(now, late_by))
         self._carry_out(number, action(person.election))
         person.election.check_invariants()
-        if self._quorum:
+        if self._are_leases_exclusive:
             self._check_leases()
         person.promised = person.election.next_deadline()
         if person.promised < float("inf"):
