@@ -9,6 +9,7 @@ from typing import Any, Final
 from bootstrap.home import NetworkFolder
 from bootstrap.locks import FolderInUse
 from bootstrap.ports import is_free
+from bootstrap.voters import read_voters
 from node.api_client import ApiClient, ApiError, ProblemAnswer
 from node.cli.findings import Finding, broken_by
 from node.cli.launching import settings_of
@@ -31,6 +32,7 @@ def network_findings(network: NetworkFolder) -> list[Finding]:
     except EnvironmentFault as fault:
         return [*findings, broken_by(f"{network.name}: peers", fault)]
     findings += [_peer(network, peer) for peer in peers]
+    findings += _voters(network, peers)
     findings += _clocks(network, peers)
     findings += _damaged(network, peers)
     return findings
@@ -96,6 +98,39 @@ def _running(name: str, peer: LocalPeer) -> Finding:
         except ApiError as error:
             return Finding(name, "broken", f"runs, but does not answer: {error}", f"pair restart {peer.name}")
     return Finding(name, "ok", f"process {peer.pid} runs and is ready")
+
+
+def _voters(network: NetworkFolder, peers: Iterable[LocalPeer]) -> list[Finding]:
+    """Look at the list of voters of a network in *quorum* mode, and for voters of this machine that may not vote."""
+    name = f"{network.name}: voters"
+    try:
+        voters = read_voters(network) if network.exists() and network.mode() == "quorum" else None
+        if voters is None:
+            return []
+        here = {peer.id: peer for peer in peers if peer.id in voters.voters}
+        silent = [peer for peer in here.values() if _lost_its_vote(peer)]
+    except EnvironmentFault as fault:
+        return [broken_by(name, fault)]
+    known = ", ".join(here[voter].name if voter in here else voter[:12] for voter in voters.voters)
+    return [
+        Finding(name, "ok", f"version {voters.version}: {known}"),
+        *(
+            Finding(
+                f"{network.name}: {peer.name}",
+                "broken",
+                "it lost its vote file, and votes never again before the admin readmits it",
+                f"pair doctor --readmit {peer.name}, then pair restart {peer.name}",
+            )
+            for peer in silent
+        ),
+    ]
+
+
+def _lost_its_vote(peer: LocalPeer) -> bool:
+    from node.cli.readmitting import kept_promise
+
+    promise = kept_promise(peer.folder.path)
+    return promise is not None and promise.lost_in > 0
 
 
 def _clocks(network: NetworkFolder, peers: Iterable[LocalPeer]) -> list[Finding]:

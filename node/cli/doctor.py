@@ -5,23 +5,27 @@ from collections.abc import Sequence
 
 import click
 
+from bootstrap.home import NetworkFolder
 from node.cli.check_machine import machine_findings
 from node.cli.check_network import network_findings
 from node.cli.findings import Finding
 from node.cli.options import Options, PairCommand, pass_options
-from node.cli.output import escape, is_terminal, print_json, print_line, print_table
-from node.cli.peers import existing_network, networks_here
+from node.cli.output import escape, is_terminal, print_json, print_line, print_note, print_table
+from node.cli.peers import existing_network, network_of, networks_here
 from node.cli.waiting import waiting
 from node.errors import EXIT_DONE, EXIT_FAILED
 
 
 @click.command(cls=PairCommand)
+@click.option("--readmit", "voter", metavar="NAME", help="Let a voter vote again that lost its vote file.")
 @pass_options
-def doctor(options: Options, /) -> int:
+def doctor(options: Options, /, voter: str | None) -> int:
     """Check this machine, and the folders and peers of each network on it (or of --network).
 
     Exit code 1 when something is broken; warnings alone are 0.
     """
+    if voter is not None:
+        _readmit(network_of(options.network), voter)
     networks = networks_here() if options.network is None else [existing_network(options.network)]
     with waiting("looking"):
         findings = machine_findings()
@@ -33,6 +37,14 @@ def doctor(options: Options, /) -> int:
     else:
         _print(findings)
     return EXIT_FAILED if is_broken else EXIT_DONE
+
+
+def _readmit(network: NetworkFolder, name: str) -> None:
+    from node.cli.readmitting import readmit
+
+    voters = readmit(network, name)
+    print_note(f"{name} is readmitted by version {voters.version} of the list of voters")
+    print_note(f"  it votes again once it has read that: pair restart {name}")
 
 
 def _print(findings: Sequence[Finding]) -> None:

@@ -79,6 +79,17 @@ class VoteFile:
         Raises:
             StoreError: The disk does not let us read it, or a newer version of this program wrote it.
         """
+        state = self.peek()
+        if isinstance(state, VoteDamaged) and self._path.exists():
+            return VoteDamaged(kept_as=set_aside(self._path))
+        return state
+
+    def peek(self) -> VoteState:
+        """Return what the file holds and change nothing: for others than its peer; a damaged one lies where it was.
+
+        Raises:
+            StoreError: As ``load``.
+        """
         content = read_file(self._path)
         if content is None:
             kept = sorted(self._path.parent.glob(f"{self._path.name}.damaged-*"))
@@ -93,7 +104,7 @@ class VoteFile:
         # A whole slot in the wrong place would make the next write replace the newest promise.
         whole = [slot for index, slot in enumerate(decoded) if slot is not None and _index_of(slot.sequence) == index]
         if not whole:
-            return VoteDamaged(kept_as=set_aside(self._path))
+            return VoteDamaged(kept_as=self._path)
         newest = max(whole, key=lambda found: found.sequence)
         self._sequence = newest.sequence
         other = slots[_index_of(newest.sequence + 1)]
