@@ -10,7 +10,7 @@ from node.cli.check_machine import machine_findings
 from node.cli.check_network import network_findings
 from node.cli.findings import Finding
 from node.cli.options import Options, PairCommand, pass_options
-from node.cli.output import escape, is_terminal, print_json, print_line, print_note, print_table
+from node.cli.output import escape, is_terminal, print_json, print_line, print_table
 from node.cli.peers import existing_network, network_of, networks_here
 from node.cli.waiting import waiting
 from node.errors import EXIT_DONE, EXIT_FAILED
@@ -25,7 +25,8 @@ def doctor(options: Options, /, voter: str | None) -> int:
     Exit code 1 when something is broken; warnings alone are 0.
     """
     if voter is not None:
-        _readmit(network_of(options.network), voter)
+        _readmit(options, network_of(options.network), voter)
+        return EXIT_DONE
     networks = networks_here() if options.network is None else [existing_network(options.network)]
     with waiting("looking"):
         findings = machine_findings()
@@ -39,12 +40,16 @@ def doctor(options: Options, /, voter: str | None) -> int:
     return EXIT_FAILED if is_broken else EXIT_DONE
 
 
-def _readmit(network: NetworkFolder, name: str) -> None:
+def _readmit(options: Options, network: NetworkFolder, name: str) -> None:
     from node.cli.readmitting import readmit
 
     voters = readmit(network, name)
-    print_note(f"{name} is readmitted by version {voters.version} of the list of voters")
-    print_note(f"  it votes again once it has read that: pair restart {name}")
+    detail = f"readmitted by version {voters.version} of the list of voters; it votes again once it has read that"
+    done = Finding(f"{network.name}: {name}", "ok", detail, f"pair restart {name}")
+    if options.as_json:
+        print_json([done.document()])
+    else:
+        _print([done])
 
 
 def _print(findings: Sequence[Finding]) -> None:
