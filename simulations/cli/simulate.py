@@ -18,7 +18,7 @@ def complete_scenarios(ctx: click.Context, param: click.Parameter, incomplete: s
     return [name for name in SCENARIOS if name.startswith(incomplete)]
 
 
-@click.command(cls=PairCommand)
+@click.command(cls=PairCommand, short_help="Play a scenario in virtual time, and judge what happened.")
 @click.argument("scenario", required=False, metavar="SCENARIO|FILE", shell_complete=complete_scenarios)
 @click.option("--list", "is_list", is_flag=True, help="List the scenarios, or explain SCENARIO.")
 @click.option("--nodes", type=click.IntRange(1, NODES_MAX), metavar="N", help="Peers (15, or as the file says).")
