@@ -97,9 +97,11 @@ class VirtualRecords:
 
     @property
     def collected_before(self) -> int:
+        """Stamp of the newest tombstone known to be collected."""
         return self._store.collected_before
 
     async def commit(self, records: Sequence[StoredRecord]) -> Sequence[Record]:
+        """Store what wins."""
         self._disk.check_space()
         self.unfinished.append(records)
         await asyncio.sleep(self._disk.sync_duration_s())
@@ -107,14 +109,17 @@ class VirtualRecords:
         return await self._store.commit(records)
 
     async def remove(self, versions: Sequence[StoredRecord]) -> None:
+        """Forget exactly these versions."""
         await asyncio.sleep(self._disk.sync_duration_s())
         await self._store.remove(versions)
 
     async def set_aside(self, versions: Sequence[StoredRecord]) -> None:
+        """Move exactly these versions out of sight."""
         await asyncio.sleep(self._disk.sync_duration_s())
         await self._store.set_aside(versions)
 
     async def raise_collected_before(self, stamp: int) -> None:
+        """Keep a higher stamp."""
         self._disk.check_space()
         await asyncio.sleep(self._disk.sync_duration_s())
         await self._store.raise_collected_before(stamp)
