@@ -1,0 +1,138 @@
+"""Checks of members, machines and traffic fail where something is wrong, and only there."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from protocol.ids import PeerId
+from simulations.checkers.health import MachinesKeepTheirInvariants, NoStorm
+from simulations.checkers.members import DeadAreFound, TablesAreBounded, TermsAreBounded
+from simulations.checkers.progress import EqualTables, OneLeaderInTheEnd
+from simulations.checkers.replays import NothingIsOpenedTwice
+from tests.simulations.checkers.doctored import doctored, fails, holds
+
+
+@pytest.mark.parametrize("trouble", ["asleep", "nobody", "two", "not leading"])
+def test_no_one_leader_in_the_end_is_found(trouble: str) -> None:
+    """All run, all follow one, and that one leads."""
+    with doctored() as world:
+        world.run_all()
+        holds(OneLeaderInTheEnd(world.context))
+        if trouble == "asleep":
+            world.peers[2].host.kill()
+        elif trouble == "nobody":
+            world.run(world.peers[2], leader=None)
+        elif trouble == "two":
+            world.run(world.peers[2], leader=world.id_of(2), role="leader")
+        else:
+            world.run(world.peers[0], role="follower")
+
+        fails(OneLeaderInTheEnd(world.context))
+
+
+@pytest.mark.parametrize("trouble", ["suspect", "unknown", "incarnation"])
+def test_tables_that_differ_are_found(trouble: str) -> None:
+    """Same members, same states, same descriptors."""
+    with doctored() as world:
+        world.run_all()
+        holds(EqualTables(world.context))
+        assert world.peers[3].peer is not None
+        rows = list(world.peers[3].peer.core.membership.table)
+        if trouble == "suspect":
+            rows[0].state = "suspect"
+        elif trouble == "incarnation":
+            rows[0].descriptor.incarnation = 4
+        else:
+            del rows[0]
+        world.run(world.peers[3], rows=rows)
+
+        fails(EqualTables(world.context))
+
+
+def test_a_broken_invariant_is_found() -> None:
+    """Every core is asked each second."""
+    with doctored() as world:
+        world.run_all()
+        checker = world.watch(MachinesKeepTheirInvariants(world.context))
+        world.scan(1.0)
+
+        def broken() -> None:
+            raise AssertionError("ids are sorted")
+
+        world.run(world.peers[1], check_invariants=broken)
+        world.scan(2.0)
+        assert "peer-2 breaks an invariant: ids are sorted" in fails(checker)
+
+
+def test_a_dead_peer_that_is_taken_for_living_is_found() -> None:
+    """Not at once, and not by a peer that started later."""
+    with doctored() as world:
+        world.run_all()
+        checker = world.watch(DeadAreFound(world.context))
+        world.scan(1.0)
+        world.peers[4].peer = None
+        world.peers[4].host.cut_power()
+        world.scan(2.0, 10.0, 17.0)
+        holds(checker)
+        world.scan(18.0)
+        assert "thinks peer-5 alive, dead since 2 s" in fails(checker)
+
+
+def test_an_invented_member_is_found_and_a_guest_is_not() -> None:
+    """A lying member is a member; whom it invents is none."""
+    with doctored() as world:
+        world.run_all()
+        checker = world.watch(TablesAreBounded(world.context))
+        assert world.peers[1].peer is not None
+        rows = list(world.peers[1].peer.core.membership.table)
+        stranger = PeerId(bytes(32))
+        world.run(world.peers[1], rows=[*rows, SimpleNamespace(peer_id=stranger, is_living=True)])
+        world.cluster.guests.append(stranger)
+        world.scan(1.0)
+        holds(checker)
+        world.cluster.guests.clear()
+        world.scan(2.0)
+        assert "peer-2 has stranger 00000000" in fails(checker)
+
+
+def test_a_term_that_no_election_explains_is_found() -> None:
+    """Members may say what they like."""
+    with doctored() as world:
+        world.run_all()
+        checker = world.watch(TermsAreBounded(world.context))
+        world.scan(1.0)
+        holds(checker)
+        world.run(world.peers[1], term=2**62)
+        world.scan(2.0)
+        fails(checker)
+
+
+def test_a_datagram_that_is_opened_twice_is_found() -> None:
+    """What a peer counts as opened is compared with what arrived."""
+    with doctored() as world:
+        world.run_all()
+        checker = world.watch(NothingIsOpenedTwice(world.context))
+        first = world.peers[0]
+        assert first.peer is not None
+        counts: dict[str, int] = dict(first.peer.datagram_counts)
+        for data in (b"a" * 40, b"b" * 40, b"b" * 40):
+            for tap in world.network.taps:
+                tap(data, (first.host.address, 7400))
+        first.peer.datagram_counts = counts | {"received": 3, "refused": 1}  # type: ignore[misc]
+        world.scan(1.0)
+        holds(checker)
+        first.peer.datagram_counts = counts | {"received": 3}  # type: ignore[misc]
+        world.scan(2.0)
+        assert "opened 3 datagrams where 2 different ones arrived" in fails(checker)
+
+
+def test_a_storm_is_found() -> None:
+    """Operations explain datagrams; without any, there are few."""
+    with doctored() as world:
+        checker = world.watch(NoStorm(world.context))
+        world.network.counts["sent"] += 500
+        world.scan(1.0)
+        holds(checker)
+        world.network.counts["sent"] += 5000
+        world.scan(2.0)
+        fails(checker)
