@@ -21,7 +21,7 @@ from protocol.ids import Digest
 from protocol.records import UNSIGNED_WRITER, Head, Record, next_stamp
 from protocol.statements import signed
 
-WRITES_AT_ONCE: Final = 32
+WRITES_AT_ONCE: Final = 4
 """Writes at work; further ones wait their turn within their time. With k requests each, more of them only make the
 holders of one machine slower than the exchange's patience, which then sends everything twice."""
 
