@@ -15,6 +15,10 @@ from benchmarks.stored import holders_on_disk
 from benchmarks.wire import Client
 
 VALUE_SIZE_BYTES: Final = 1024
+WRITES_TIMEOUT_S: Final = 60
+"""A thousand writes of eight copies each are some ten seconds of work for two cores: a client that sends them all at
+once has to say that it waits."""
+
 WRITES: Final = 1000
 HOLDERS: Final = 8
 """k of the networks measured here, the default of ``pair up``."""
@@ -127,8 +131,9 @@ async def measure_writes(bench: Bench) -> Outcome:
         must=len(acknowledged) == writes and not thin,
         lead=took_s,
         notes=(
-            f"N = {peers}, {writes} connections, {writes // peers} writes through each peer, all sent at once; "
-            f"one write: {spread(sample)}; copies are counted in every running peer's records.sqlite"
+            f"N = {peers}, {writes} connections, {writes // peers} writes through each peer, all sent at once, each "
+            f"with {WRITES_TIMEOUT_S} s; one write: {spread(sample)}; copies are counted in every running peer's "
+            "records.sqlite"
             + (f"; other answers: {dict(refusals.most_common(3))}" if refusals else ""),
         ),
         figures={
@@ -230,7 +235,13 @@ async def _put_s(client: Client, key: str, value: bytes) -> tuple[str, float]:
     began = time.perf_counter()
     refusal = ""
     try:
-        response = await client.request("PUT", kv_path(key), body=value, timeout_s=30)
+        response = await client.request(
+            "PUT",
+            kv_path(key),
+            body=value,
+            headers={"Pair-Timeout": f"{WRITES_TIMEOUT_S}"},
+            timeout_s=WRITES_TIMEOUT_S + 5,
+        )
         if response.status != 200:
             refusal = f"{response.status} {response.document().get('detail')}"
     except OSError as error:
