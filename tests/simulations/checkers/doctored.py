@@ -70,9 +70,9 @@ class Doctored:
         """Add an operation to the history."""
         return self._add(self.history.operations, kind, outcome, began_s, fields)
 
-    def final_read(self, **fields: Any) -> Operation:
+    def final_read(self, *, began_s: float = 50.0, **fields: Any) -> Operation:
         """Add a final read."""
-        return self._add(self.history.final_reads, "get", "ok", 50.0, fields)
+        return self._add(self.history.final_reads, "get", "ok", began_s, fields)
 
     def keep(self, number: int, record: Record) -> None:
         """Put a record on a disk."""
@@ -126,11 +126,11 @@ def version(stamp: int) -> str:
 def doctored(**fields: Any) -> Iterator[Doctored]:
     """Give a doctored network of ``COUNT`` peers."""
     world = Doctored(Scenario(name="doctored", **{"nodes": COUNT, "k": 3, **fields}))
-    yield world
-    for peer in world.peers:
-        peer.host.kill()
-    world.loop.close()
-    gc.collect()
+    try:
+        yield world
+    finally:
+        world.loop.close()
+        gc.collect()
 
 
 def fails(checker: Checker) -> str:
