@@ -64,6 +64,7 @@ class Driver:
         self._on_event = on_event
         self._on_broken = on_broken
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
         self._wakes_at = 0.0  # not asked of the timer: one that is due at once has no time on every loop
         self._wall_read_at = steady_s()
         self._closed = False
@@ -100,8 +101,11 @@ class Driver:
         self.handle(Woken())
 
     def _arm(self) -> None:
-        loop = asyncio.get_running_loop()
         deadline = self._core.next_deadline()
+        if deadline == self._deadline and self._timer is not None:
+            return
+        self._deadline = deadline
+        loop = asyncio.get_running_loop()
         at = loop.time() + max(_SLEEP_MIN_S, deadline - steady_s())
         if self._timer is not None:
             if abs(self._wakes_at - at) < _SLEEP_MIN_S:

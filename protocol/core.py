@@ -140,6 +140,8 @@ class Core:
         self._joining = Joining(start.config, start.random)
         self._readiness = Readiness(now=start.now, ready_timeout_s=start.config.ready_timeout_s)
         self._links = LinkPlan()
+        self._seen: Electorate | None = None
+        """What the last electorate was made from; the membership makes a new one with each change."""
         self._electorate: Electorate | None = None
         self._promised: float = float("inf")
         self._strangers = Throttle(_STRANGERS_PER_S)
@@ -373,8 +375,11 @@ class Core:
         return member.descriptor if member is not None else None
 
     def _update_electorate(self, now: float, effects: list[Effect]) -> None:
-        seen = self.membership.electorate
-        electorate = Electorate(seen.living, seen.suspects, ready=self._readiness.may_elect(now))
+        seen, ready = self.membership.electorate, self._readiness.may_elect(now)
+        if seen is self._seen and self._electorate is not None and self._electorate.ready == ready:
+            return
+        self._seen = seen
+        electorate = Electorate(seen.living, seen.suspects, ready=ready)
         if electorate != self._electorate:
             self._electorate = electorate
             self._links.rearrange_soon(now)

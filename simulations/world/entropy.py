@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from simulations.world.clock import EPOCH_S
 from simulations.world.loop import SimLoop
 from simulations.world.process import current
 
@@ -28,6 +29,8 @@ class Entropy:
     def __init__(self, loop: SimLoop, *, seed: int) -> None:
         self._loop = loop
         self._own = random.Random(seed)
+        self.steady_s: Final = loop.time
+        """Stands for ``time.monotonic`` and its relatives."""
 
     def source(self) -> random.Random:
         """Return the random numbers of the current process, or the world's."""
@@ -38,16 +41,10 @@ class Entropy:
         """Stands for ``os.urandom``."""
         return self.source().randbytes(size)
 
-    def steady_s(self) -> float:
-        """Stands for ``time.monotonic`` and its relatives."""
-        return self._loop.time()
-
     def wall_s(self) -> float:
         """Stands for ``time.time``."""
         process = current.get()
         if process is None:
-            from simulations.world.clock import EPOCH_S
-
             return EPOCH_S + self._loop.true_time
         return process.host.clock.wall(self._loop.true_time)
 
@@ -71,7 +68,8 @@ def installed(entropy: Entropy) -> Iterator[None]:
         put(time, "monotonic", entropy.steady_s)
         put(time, "monotonic_ns", lambda: int(entropy.steady_s() * 1e9))
         put(time, "perf_counter", entropy.steady_s)
-        put(time, "clock_gettime", lambda clock: entropy.steady_s())
+        steady_s = entropy.steady_s
+        put(time, "clock_gettime", lambda clock: steady_s())
         yield
 
 

@@ -13,6 +13,9 @@ from typing import Final
 from simulations.world.process import Host
 
 _DRAWS: Final = struct.Struct("<IIII")
+_DRAWS_PER_BLOCK: Final = hashlib.blake2b().digest_size // _DRAWS.size
+"""One hash of a link's counter gives the numbers of so many datagrams."""
+
 _UNIT: Final = 1.0 / 2**32
 
 LOOPBACK_S: Final = 0.00003
@@ -56,7 +59,7 @@ _AT_HOME: Final = (LOOPBACK_S,)
 class Link:
     """One directed link: its quality, its own random stream, and how far its line is busy."""
 
-    __slots__ = ("_busy_until", "_count", "_distance_s", "_stream", "is_local", "label", "quality", "target")
+    __slots__ = ("_block", "_busy_until", "_count", "_distance_s", "_stream", "is_local", "label", "quality", "target")
 
     def __init__(self, source: Host, target: Host, quality: LinkQuality, *, seed: bytes) -> None:
         self.target: Final = target
@@ -67,6 +70,7 @@ class Link:
         self._distance_s = math.hypot(source.place[0] - target.place[0], source.place[1] - target.place[1])
         self._stream = hashlib.blake2b(self.label, digest_size=16, key=seed).digest()
         self._count = 0
+        self._block = b""
         self._busy_until = 0.0
 
     def datagram(self, size_bytes: int, *, now: float) -> tuple[float, ...]:
@@ -109,9 +113,11 @@ class Link:
 
     def _draw(self) -> tuple[float, float, float, float]:
         """Return the next four numbers of the link's own stream, each at least 0 and below 1."""
+        place = self._count % _DRAWS_PER_BLOCK
+        if place == 0:
+            self._block = hashlib.blake2b(self._stream + self._count.to_bytes(8, "little")).digest()
         self._count += 1
-        content = self._stream + self._count.to_bytes(8, "little")
-        a, b, c, d = _DRAWS.unpack(hashlib.blake2b(content, digest_size=16).digest())
+        a, b, c, d = _DRAWS.unpack_from(self._block, place * _DRAWS.size)
         return a * _UNIT, b * _UNIT, c * _UNIT, d * _UNIT
 
 

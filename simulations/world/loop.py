@@ -94,18 +94,15 @@ class SimLoop(base_events.BaseEventLoop):
         timer._scheduled = True
         process = current.get()
         due = when if process is None else process.host.clock.reaches(when)
-        self._push(max(due, self.true_time), timer, None, ())
+        self._serial += 1
+        heapq.heappush(self._heap, (due if due > self.true_time else self.true_time, self._serial, timer, None, ()))
         return timer
 
     def at(self, when: float, callback: Callable[..., None], *args: Any) -> None:
         """Call the simulation's own ``callback`` at a true time; cannot be cancelled, and costs no handle."""
-        self._push(max(when, self.true_time), None, callback, args)
-
-    def _push(
-        self, when: float, timer: events.TimerHandle | None, callback: Callable[..., None] | None, args: tuple[Any, ...]
-    ) -> None:
         self._serial += 1
-        heapq.heappush(self._heap, (when, self._serial, timer, callback, args))
+        due = when if when > self.true_time else self.true_time
+        heapq.heappush(self._heap, (due, self._serial, None, callback, args))
 
     def _timer_handle_cancelled(self, handle: events.TimerHandle) -> None:
         if handle._scheduled:
