@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from simulations.catalogue import cuts, deaths, leaders, machines, starting, swizzle
+from simulations.catalogue import cuts, deaths, leaders, machines, starting, swizzle, voters
 from simulations.catalogue.entry import CatalogueEntry, Draw, k_of
 from simulations.scenario import Scenario
 
@@ -19,6 +19,7 @@ SCENARIOS: Final[Mapping[str, CatalogueEntry]] = {
     for entry in (
         *starting.ENTRIES,
         *leaders.ENTRIES,
+        *voters.ENTRIES,
         *cuts.ENTRIES,
         *deaths.ENTRIES,
         *machines.ENTRIES,
