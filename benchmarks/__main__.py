@@ -53,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
             print("interrupted; everything that was started has been ended", file=sys.stderr)
             return EXIT_INTERRUPTED
     console = Console(width=None if sys.stdout.isatty() else WIDTH_MIN)
+    if bench.smoke:
+        console.print("a smoke run: it shows that everything works, and its figures mean nothing", highlight=False)
     print_table(console, machine=machine_text(facts), seed=seed, results=results, comparisons=comparisons)
     if options.json is not None:
         everything = document(

@@ -12,11 +12,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from benchmarks.bench import Bench
-from benchmarks.pair_network import PairNetwork, PeerRow, kv_path, started
+from benchmarks.pair_network import PairNetwork, kv_path, started
 from benchmarks.results import Outcome
 
 _WRITERS: Final = 4
-_KEYS_OF_WRITER_MAX: Final = 2000
+_KEYS_OF_WRITER_MAX: Final = 500
+"""Beyond it only old keys are written: everything is read back three times, once through every peer."""
+
+_READERS: Final = 8
+_WRITER_PAUSE_S: Final = 0.01
+"""Between two writes of one writer: load, but not so much that a restart finds no processor."""
+
 _OVERWRITE_SHARE: Final = 0.3
 _WRITE_TIMEOUT_S: Final = 5.0
 
@@ -119,18 +125,30 @@ async def _write(bench: Bench, network: PairNetwork, ledger: Ledger, number: int
             client.close()
             if was_sent:
                 ledger.note(key, value, is_acknowledged=is_acknowledged)
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(_WRITER_PAUSE_S)
 
 
 async def _missing(
     bench: Bench, network: PairNetwork, ledger: Ledger, *, through_all: bool = False
 ) -> list[str]:
     """Return what of the ledger cannot be read back, through one random peer or through each."""
+    reads = iter(
+        [
+            (key, peer)
+            for key in ledger.allowed
+            for peer in (network.peers if through_all else [bench.random.choice(network.peers)])
+        ]
+    )
     missing: list[str] = []
-    for key, allowed in ledger.allowed.items():
-        readers: list[PeerRow] = network.peers if through_all else [bench.random.choice(network.peers)]
-        for peer in readers:
-            response = await network.get(peer, key)
-            if response.status != 200 or response.body not in allowed:
+
+    async def read() -> None:
+        clients = {peer.id: network.new_client(peer) for peer in network.peers}
+        for key, peer in reads:
+            response = await clients[peer.id].request("GET", kv_path(key))
+            if response.status != 200 or response.body not in ledger.allowed[key]:
                 missing.append(f"{key} through {peer.name}: {response.status}, {len(response.body)} bytes")
+        for client in clients.values():
+            client.close()
+
+    await asyncio.gather(*(read() for _ in range(_READERS)))
     return missing
