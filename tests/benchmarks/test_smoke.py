@@ -19,6 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 RUN_TIMEOUT_S = 300
 """Half a minute on a quiet machine; tests share theirs."""
 
+SIMULATED = [row.key for row in ROWS if row.measure.__module__ == "benchmarks.rows.simulator"]
+ON_PROCESSES = [row.key for row in ROWS if row.key not in SIMULATED]
+
 
 @contextmanager
 def bench(tmp_path: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
@@ -51,16 +54,18 @@ def files_of(tmp_path: Path) -> list[str]:
 
 @pytest.mark.processes
 @pytest.mark.timeout(RUN_TIMEOUT_S + 30)
-def test_every_row_is_measured(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [ON_PROCESSES, SIMULATED], ids=["on processes", "simulated"])
+def test_every_row_is_measured(tmp_path: Path, rows: list[str]) -> None:
     """Small and quick: that the figures come, not what they are."""
-    with bench(tmp_path, "--others", "kademlia", "--json", str(tmp_path / "figures.json")) as run:
+    others = ["--others", "kademlia", "--json", str(tmp_path / "figures.json")]
+    with bench(tmp_path, "--only", *rows, *others) as run:
         output, errors = run.communicate(timeout=RUN_TIMEOUT_S)
 
     assert run.returncode == 0, errors + output
     document = json.loads((tmp_path / "figures.json").read_text())
-    assert [row["row"] for row in document["rows"]] == [row.key for row in ROWS]
+    assert [row["row"] for row in document["rows"]] == rows
     assert all(row["measured"] for row in document["rows"])
-    assert any(row["beside"] for row in document["rows"])
+    assert any(row["beside"] for row in document["rows"]) == (rows is ON_PROCESSES)
     assert "machine: " in output
     assert "seed: 1" in output
     assert (processes_of(tmp_path), files_of(tmp_path)) == ([], [])
