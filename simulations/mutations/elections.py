@@ -67,7 +67,7 @@ MUTATIONS: Final = (
     Mutation(
         name="council not compared",
         summary="a certificate is followed whose signers are no majority here",
-        plants=(Plant("protocol.election.proofs:holds_in", lambda _: lambda certificate, council: True),),
+        plants=(Plant("protocol.election.rules:holds_in", lambda _: lambda certificate, council: True),),
         scenario=swizzle,
     ),
     Mutation(
