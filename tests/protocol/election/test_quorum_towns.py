@@ -101,6 +101,21 @@ def test_clocks_beyond_the_bound_do_break_it() -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_restarted_voters_do_not_forget_a_running_lease(seed: int) -> None:
+    """Promises are not on disk: the leader that they carried is out of reach, and its lease runs on."""
+    subject = town(3, seed=seed)
+    old = leader_of(subject)
+    others = [voter for voter in range(3) if voter != old]
+    subject.cut = lambda sender, receiver: old in (sender, receiver)
+    for voter in others:
+        subject.people[voter].is_up = False
+    for voter in others:
+        subject.restart(voter, others)
+
+    assert subject.run(TRUE_PROMISE_S + 0.2, until=lambda: len({*subject.leaders()} & {*others}) == 1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_killed_leader_is_replaced_when_its_promises_end(seed: int) -> None:
     """Not before, and with hardly more than the head start of the voters after."""
     subject = town(seed=seed)
