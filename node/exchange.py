@@ -35,8 +35,8 @@ Answer: TypeAlias = Reply | Coroutine[Any, Any, Reply]
 _RETRY_MIN_S: Final = 0.1
 """Shortest wait before a datagram is sent again: a holder that syncs to disk under load is not a lost datagram."""
 
-_RETRY_MAX_S: Final = 2.0
-"""Longest wait for which earlier requests are the reason: a peer that was cut off is asked again so soon."""
+_RETRY_MAX_S: Final = 1.5
+"""Longest wait before a datagram is sent again: after a cut heals, the next one comes so soon."""
 
 _ROUND_TRIP_GUESS_S: Final = 0.02
 
@@ -63,7 +63,7 @@ class _RoundTrip:
 
     @property
     def wait_s(self) -> float:
-        return max(_RETRY_MIN_S, self.usual_s, self.backed_off_s)
+        return min(_RETRY_MAX_S, max(_RETRY_MIN_S, self.usual_s, self.backed_off_s))
 
     def add(self, sample_s: float) -> None:
         self.backed_off_s = 0.0
@@ -314,7 +314,7 @@ class Exchange:
         if pending.tries:
             self.counts["retries"] += 1
             pending.round_trip.back_off(pending.wait_s)
-            pending.wait_s *= 2
+            pending.wait_s = min(_RETRY_MAX_S, 2 * pending.wait_s)
         pending.tries += 1
         self._datagrams.send_encoded(pending.data, peer.address, short_id_of(pending.peer_id))
         pending.timer = loop.call_at(min(pending.deadline, now + pending.wait_s), self._send, pending)

@@ -69,14 +69,12 @@ class Shelf:
 
     def read(self, place: Digest) -> Record | None:
         """Return the stored version, tombstones and expired ones included."""
-        return self.store.read(place)
+        return self.store.read(place) if place in self._stamps else None
 
     def read_if_possible(self, place: Digest) -> Record | None:
         """Return the same, or None where the disk fails: others have copies."""
-        if place not in self._stamps:
-            return None
         try:
-            return self.store.read(place)
+            return self.read(place)
         except StoreError as error:
             _log.warning("a copy cannot be read: %s", error)
             return None

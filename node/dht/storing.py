@@ -26,8 +26,9 @@ from protocol.statements import majority_of
 PATIENCE_S: Final = 0.1
 """How long a majority waits for the other holders."""
 
-_REQUEST_TIMEOUT_S: Final = 1.5
-"""One request, with the exchange's own repetitions; after a cut heals, the next one comes at least so soon."""
+_REQUEST_TIMEOUT_S: Final = 6.0
+"""One request, with the exchange's own repetitions. Long, since an answer to a request that was given up is lost work:
+when all write at once, a holder may need seconds for what it was asked."""
 
 _QUIET_AFTER_S: Final = 0.5
 """How long a write that was acknowledged keeps its place for holders that have not answered."""

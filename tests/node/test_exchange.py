@@ -204,7 +204,7 @@ async def test_the_remembered_wait_is_bounded() -> None:
     for _ in range(20):
         trip.back_off(trip.wait_s)
 
-    assert trip.wait_s == 2.0
+    assert trip.wait_s == 1.5
 
 
 async def test_what_needs_no_waiting_is_answered_at_once() -> None:

@@ -175,7 +175,7 @@ class Cluster:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             await asyncio.sleep(pause_s)
-            pause_s *= 2
+            pause_s = min(1.5, 2 * pause_s)
 
     async def _deliver(self, sender: FakePeer, to: PeerId, data: bytes, future: "asyncio.Future[Reply]") -> None:
         receiver = self.by_id[to]

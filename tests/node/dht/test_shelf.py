@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from node.dht.holders import Holders
 from node.dht.shelf import Shelf
 from node.ports import StoredRecord
+from simulations.memory_records import MemoryRecordStore
 from tests.node.dht.cluster import FakeMembers
 from tests.node.dht.virtual_time import VirtualLoop
-from simulations.memory_records import MemoryRecordStore
 from tests.protocol import samples
 
 PEERS = [samples.identity(number).peer_id for number in range(1, 9)]

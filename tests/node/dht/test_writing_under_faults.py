@@ -299,3 +299,15 @@ async def test_holder_refuses_a_key_of_another_peer() -> None:
             assert isinstance(reply, Stored)
             assert reply.outcomes[0].reason == "foreign-key"
         assert cluster.copies(key) == {}
+
+
+@in_virtual_time
+async def test_answers_of_holders_that_need_seconds_count() -> None:
+    """When all write at once, answers come late: asking anew would drop them and only add to the work."""
+    async with Cluster(10, k=4) as cluster:
+        writer = cluster.stranger_to("color")
+        cluster.delay_s = (1.0, 1.2)
+        receipt = await put(writer, "color", b"red")
+
+        assert len(receipt.holders) >= 3
+        assert writer.asked["Store"] == 4
