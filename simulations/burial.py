@@ -27,7 +27,8 @@ def bury(loop: SimLoop, cluster: Cluster) -> None:
     for task in tasks:
         task.cancel()
     if tasks:
-        with contextlib.suppress(SimulationError, TimeoutError):  # nothing more can be done for what does not end
-            loop.run_until_complete(asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), _PATIENCE_S))
+        with contextlib.suppress(SimulationError):
+            # Not ``wait_for``, which waits for ever for a task that does not take its cancelling.
+            loop.run_until_complete(asyncio.wait(tasks, timeout=_PATIENCE_S))
     loop.failures.clear()
     loop.close()
