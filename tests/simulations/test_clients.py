@@ -36,7 +36,7 @@ def test_clients_tell_what_they_know() -> None:
         assert operation.ended_s is not None
         assert operation.ended_s <= operation.began_s + OPERATION_TIMEOUT_S + 1.01
     silent = [operation for operation in operations if operation.problem == "no answer"]
-    assert {operation.outcome for operation in silent} == {"unknown"}
+    assert all(operation.outcome == "unknown" for operation in silent)
     for write in operations:
         if write.kind != "get" and write.outcome == "ok":
             assert stamp_of_version(write.version) > 0

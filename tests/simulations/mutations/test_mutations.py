@@ -9,7 +9,6 @@ from simulations.mutations import MUTATIONS, Mutation, Plant, TargetMissing, pla
 from simulations.mutations.scenes import swizzle
 from simulations.simulation import Simulation
 
-
 CAUGHT = [("vote not persisted", 1), ("expired records revived", 1), ("stale lease", 1)]
 
 
