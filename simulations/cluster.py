@@ -231,7 +231,7 @@ class Cluster:
     def _hears(self, listener: SimPeer) -> Callable[[Address], bool]:
         def hears(address: Address) -> bool:
             speaker = self._by_address.get(address.host)
-            return speaker is not None and not self.network.is_cut(speaker.host, listener.host)
+            return speaker is not None and speaker.is_up and not self.network.is_cut(speaker.host, listener.host)
 
         return hears
 
