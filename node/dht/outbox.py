@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import Final
 
+from node.dht.keeping import EXPIRED_KEPT_MS
 from node.dht.shelf import Shelf
 from node.dht.surroundings import Surroundings
 from node.dht.tasks import OwnedTasks, give_way
@@ -155,7 +156,8 @@ class Outbox:
         due: list[StoredRecord] = []
         for place in places:
             record = self._shelf.read(place)
-            if record is None or record.is_expired(self._around.time.now_ms()):
+            # What expired lately goes too: it is newer than what a holder may have missed it with.
+            if record is None or record.is_expired(self._around.time.now_ms() - EXPIRED_KEPT_MS):
                 del left[place]
             else:
                 due.append(StoredRecord(place, record))

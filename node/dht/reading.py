@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from node.dht.inquiry import Inquiry
-from node.dht.keeping import Keeper
+from node.dht.keeping import EXPIRED_KEPT_MS, Keeper
 from node.dht.outbox import replicas, transfer_timeout_s
 from node.dht.shelf import Shelf
 from node.dht.surroundings import Surroundings
@@ -103,7 +103,7 @@ class Reader:
     def _repair(self, inquiry: Inquiry) -> None:
         """Bring the newest version to the holders that answered with less; nobody waits for it."""
         newest = inquiry.newest
-        if newest is None or newest.is_expired(self._around.time.now_ms()):
+        if newest is None or newest.is_expired(self._around.time.now_ms() - EXPIRED_KEPT_MS):
             return
         stored = StoredRecord(inquiry.place, newest)
         for peer_id in inquiry.behind():

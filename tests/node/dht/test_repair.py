@@ -274,6 +274,29 @@ async def test_lost_copy_is_found_by_the_periodic_comparison() -> None:
 
 
 @in_virtual_time
+@pytest.mark.parametrize("found_by", ["comparison", "read"])
+async def test_expired_version_is_brought_to_a_holder_that_missed_it(found_by: str) -> None:
+    """Else that holder goes on answering with the version before (found by swizzle: 7 peers, k = 3, seed 4)."""
+    async with Cluster(6, k=3) as cluster:
+        writer, place = cluster.peers[0], cluster.place_of("key")
+        behind = cluster.holders("key")[2]
+        await put(writer, "key", b"for ever")
+        before = behind.store.read(place)
+        await writer.dht.put("key", b"for a second", ttl_s=1.0, if_version=None, timeout_s=5)
+        short_lived = await _lose(behind, place)
+        await behind.dht._shelf.commit([StoredRecord(place, before)], is_replica=True)
+        await asyncio.sleep(1.5)
+        if found_by == "read":
+            with pytest.raises(OperationError):
+                await behind.dht.get("key", quorum=True, timeout_s=5)
+
+        await until(lambda: behind.store.read(place) == short_lived, within_s=0.5 if found_by == "read" else 40)
+
+        with pytest.raises(OperationError, match="no key"):
+            await get(behind, "key")
+
+
+@in_virtual_time
 async def test_disagreement_about_holders_is_settled_by_the_holders() -> None:
     """A writer that does not know of a member yet: those who do bring it its copy."""
     async with Cluster(12, k=4) as cluster:
