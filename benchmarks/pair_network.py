@@ -207,12 +207,16 @@ class PairNetwork:
     async def end(self) -> None:
         """End every process of the network, whatever state it is in, and delete its data."""
         self.close_clients()
-        for pid in processes_with("PAIR_HOME", str(self._home)):
+        await until(self._are_all_killed, what="the peers' end", deadline_s=END_TIMEOUT_S)
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _are_all_killed(self) -> bool:
+        """Kill what is there: an interrupted start may have forked more since the last look."""
+        found = processes_with("PAIR_HOME", str(self._home))
+        for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        home = str(self._home)
-        await until(lambda: not processes_with("PAIR_HOME", home), what="the peers' end", deadline_s=END_TIMEOUT_S)
-        shutil.rmtree(self._home, ignore_errors=True)
+        return not found
 
 
 @asynccontextmanager

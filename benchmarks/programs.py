@@ -13,7 +13,7 @@ from typing import IO, Final
 
 from benchmarks.bench import BenchError
 
-END_TIMEOUT_S: Final = 5.0
+END_TIMEOUT_S: Final = 30.0
 PAUSE_S: Final = 0.05
 
 
