@@ -38,6 +38,9 @@ _RETRY_MIN_S: Final = 0.1
 _RETRY_MAX_S: Final = 1.5
 """Longest wait before a datagram is sent again: after a cut heals, the next one comes so soon."""
 
+_LATE_S: Final = 0.01
+"""A timer that is later than this tells of a busy loop or machine, not of a lost datagram."""
+
 _ROUND_TRIP_GUESS_S: Final = 0.02
 
 _SERVE_TIMEOUT_S: Final = 30.0
@@ -317,7 +320,19 @@ class Exchange:
             pending.wait_s = min(_RETRY_MAX_S, 2 * pending.wait_s)
         pending.tries += 1
         self._datagrams.send_encoded(pending.data, peer.address, short_id_of(pending.peer_id))
-        pending.timer = loop.call_at(min(pending.deadline, now + pending.wait_s), self._send, pending)
+        self._send_again_at(now + pending.wait_s, pending)
+
+    def _send_again_at(self, due: float, pending: _Pending) -> None:
+        due = min(due, pending.deadline)
+        pending.timer = asyncio.get_running_loop().call_at(due, self._send_again, pending, due)
+
+    def _send_again(self, pending: _Pending, due: float) -> None:
+        """Send again when that is due, unless this loop was too busy to read: the reply may wait in the socket."""
+        now = asyncio.get_running_loop().time()
+        if now - due > _LATE_S and now < pending.deadline:
+            self._send_again_at(2 * now - due, pending)
+        else:
+            self._send(pending)
 
     async def _fetch_over_tcp(self, pending: _Pending) -> None:
         """Ask again over TCP for a reply that fits no datagram."""

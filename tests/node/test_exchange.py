@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,6 +197,19 @@ async def test_an_unanswered_try_doubles_the_wait_of_later_requests_until_a_firs
             future.cancel()
 
     assert (after_s, others_s, in_the_end_s) == (0.2, 0.1, 0.1)
+
+
+async def test_a_busy_loop_reads_before_it_sends_again() -> None:
+    """After a stall the reply may lie in the socket unread, and one more request would only add to the work."""
+    async with _world() as world:
+        asking = _ask(world)
+        await until(lambda: world.wire.sent)
+        time.sleep(0.2)  # noqa: ASYNC251  (the loop stands still: that is the test)
+        await asyncio.sleep(0.001)
+        assert len(world.wire.sent) == 1
+        await until(lambda: len(world.wire.sent) == 2)
+        world.answer(world.wire.requests()[0], Accepted())
+        await asking
 
 
 async def test_the_remembered_wait_is_bounded() -> None:
