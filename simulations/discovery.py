@@ -34,6 +34,8 @@ class VirtualDiscovery:
         self._hears = hears
         self._task: asyncio.Task[None] | None = None
         self._is_alone = True
+        self._announces = False
+        """Whether this peer is one of those that announce; it stays one, and goes on looking, until it stops."""
         self._given: dict[Address, None] = {}
 
     @property
@@ -61,8 +63,9 @@ class VirtualDiscovery:
         await asyncio.sleep(_HEARD_AFTER_S)
         while True:
             announcers = self._announcers()
+            self._announces |= self._own in announcers
             for address in random.sample(announcers, len(announcers)):
-                looks = self._is_alone or (self._own in announcers and address not in self._given)
+                looks = self._is_alone or (self._announces and address not in self._given)
                 if looks and address != self._own:
                     self._given[address] = None
                     on_found(address)
