@@ -3,7 +3,8 @@
 Each ack carries the sender's wall clock. A peer keeps one offset per member, from its own steady clock to that
 wall clock, and takes the median of all of them and its own: a minority of wrong clocks moves nothing, and every
 peer computes nearly the same time. Until enough samples came, a newcomer believes the network time that its
-first contact told.
+first contact told. A peer that lost all others but one goes on from the time that it had: of two clocks none is the
+wrong one, and the other may be a liar's.
 """
 
 from statistics import median
@@ -22,7 +23,9 @@ class NetworkClock:
     def __init__(self, *, wall_ms: int, now: float) -> None:
         self._own_offset_ms = wall_ms - now * 1000
         self._offsets_ms: dict[PeerId, float] = {}
-        self._told_offset_ms: float | None = None
+        self._agreed_offset_ms: float | None = None
+        """What the first contact said, or what enough clocks agreed on last."""
+
         self._offset_ms = self._own_offset_ms
         self._stale = False
 
@@ -43,7 +46,7 @@ class NetworkClock:
 
     def told(self, network_time_ms: int, *, now: float) -> None:
         """Take the network time that a contact told a newcomer."""
-        self._told_offset_ms = network_time_ms - now * 1000
+        self._agreed_offset_ms = network_time_ms - now * 1000
         self._stale = True
 
     def sample(self, peer_id: PeerId, *, wall_ms: int, round_trip_s: float, now: float) -> None:
@@ -54,12 +57,13 @@ class NetworkClock:
 
     def forget(self, peer_id: PeerId) -> None:
         """Drop a member that failed or left."""
+        if self._stale:
+            self._update()  # what was agreed while it was here still counts
         if self._offsets_ms.pop(peer_id, None) is not None:
             self._stale = True
 
     def _update(self) -> None:
         self._stale = False
-        if len(self._offsets_ms) < _SAMPLES_MIN and self._told_offset_ms is not None:
-            self._offset_ms = self._told_offset_ms
-        else:
-            self._offset_ms = median([self._own_offset_ms, *self._offsets_ms.values()])
+        if len(self._offsets_ms) >= _SAMPLES_MIN:
+            self._agreed_offset_ms = median([self._own_offset_ms, *self._offsets_ms.values()])
+        self._offset_ms = self._own_offset_ms if self._agreed_offset_ms is None else self._agreed_offset_ms
