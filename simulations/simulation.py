@@ -91,6 +91,7 @@ class Simulation:
         self._checkers: list[Checker] = make_checkers(
             Context(cluster=self.cluster, history=self.record.history, scenario=scenario, now=self._now)
         )
+        self._is_over = False
         self._elections = 0
         self._sent_before = 0
         self._collected_at = 0
@@ -110,6 +111,7 @@ class Simulation:
                 self.record.cut_short = "interrupted"
             except Exception as error:  # whatever it is, it is what the run came to
                 self.record.cut_short = f"{type(error).__name__}: {error}"
+            self._is_over = True
             verdict = self._verdict()
             bury(self._loop, self.cluster)
         return verdict
@@ -118,16 +120,18 @@ class Simulation:
 
     async def _story(self) -> None:
         self._guard()
-        watching = self._loop.create_task(self._watch())
+        self._loop.at(MOMENT_S, self._watch)
         self._start_peers()
         self._nemesis.begin()
-        await asyncio.gather(self._clients.run(self._scenario.duration_s), asyncio.sleep(self._scenario.duration_s))
+        asking = self._loop.create_task(self._clients.run(self._scenario.duration_s))
+        await asyncio.sleep(self._scenario.duration_s)
         self._nemesis.heal()
         self._hostiles.end()
         self.record.healed_s = self._now()
+        await asking
         await self._settle()
         await self._clients.read_everything(self._clients.keys)
-        watching.cancel()
+        self._is_over = True
         self._look()
 
     def _start_peers(self) -> None:
@@ -147,13 +151,16 @@ class Simulation:
                 return
             await asyncio.sleep(_LOOK_EVERY_S)
 
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(MOMENT_S - self._now() % MOMENT_S)
+    def _watch(self) -> None:
+        """Look at everything each second; what a checker raises ends the run at once."""
+        if not self._is_over:
             self._look()
+            self._loop.at(self._now() + MOMENT_S, self._watch)
 
     def _guard(self) -> None:
         """Collect garbage when it is time, and end a run that has lost itself."""
+        if self._is_over:
+            return
         now, events = self._now(), self._network.trace.events
         if events - self._collected_at >= _COLLECT_EVERY_EVENTS:
             self._collected_at = events
