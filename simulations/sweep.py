@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from protocol.errors import EnvironmentFault
+from simulations.one_job import Job, played, played_apart
 from simulations.scenario import Scenario
 from simulations.shrink import shrunken
-from simulations.simulation import Simulation
 from simulations.verdict import Verdict
 
 AHEAD_PER_WORKER: Final = 8
@@ -35,20 +35,15 @@ class EngineError(EnvironmentFault):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One run."""
-
-    scenario: Scenario
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
 class Engine:
     """What runs jobs."""
 
     executor: Executor
     workers: int
     """Jobs that it runs at once."""
+
+    play: Callable[[Job], Verdict] = played
+    """What its workers do with a job."""
 
 
 def sweep(
@@ -75,16 +70,11 @@ def sweep(
             future.cancel()
 
 
-def played(job: Job) -> Verdict:
-    """Run one job in this process."""
-    return Simulation(job.scenario, seed=job.seed).run()
-
-
-def shrunk(job: Job, broken: frozenset[str]) -> Scenario:
+def shrunk(job: Job, broken: frozenset[str], play: Callable[[Job], Verdict]) -> Scenario:
     """Return the smallest scenario with which one of the ``broken`` checks fails for the same seed."""
 
     def fails(candidate: Scenario) -> bool:
-        checks = played(Job(candidate, job.seed)).checks
+        checks = play(Job(candidate, job.seed)).checks
         return any(not check.ok and check.name in broken for check in checks)
 
     return shrunken(job.scenario, fails)
@@ -147,13 +137,13 @@ def dask_engine(address: str) -> Iterator[Engine]:
             raise EngineError(
                 f"the Dask scheduler at {address} has no workers", next_step=f"dask worker {address} starts one"
             )
-        yield Engine(client.get_executor(pure=False), workers)
+        yield Engine(client.get_executor(pure=False), workers, played_apart)
     finally:
         client.close(timeout=CONNECT_TIMEOUT_S)
 
 
 def _submitted(engine: Engine, job: Job, on_ended: Callable[[], None]) -> "Future[Verdict]":
-    future = engine.executor.submit(played, job)
+    future = engine.executor.submit(engine.play, job)
     future.add_done_callback(lambda done: on_ended())
     return future
 

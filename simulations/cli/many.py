@@ -13,7 +13,8 @@ from simulations.cli.interrupting import Interruptible
 from simulations.cli.plan import Plan
 from simulations.cli.shrinking import broken_checks, save_shrunken
 from simulations.cli.telling import interrupted, sweep_failed, tell_seed
-from simulations.sweep import Engine, Job, dask_engine, local_engine, shrunk, sweep
+from simulations.one_job import Job
+from simulations.sweep import Engine, dask_engine, local_engine, shrunk, sweep
 from simulations.verdict import Verdict
 
 SHRUNKEN_MAX: Final = 3
@@ -61,7 +62,8 @@ def _shrink(plan: Plan, failures: Sequence[Verdict], engine: Engine) -> None:
     """Look for the smallest schedules with which the same checks fail, all at once, and save them."""
     jobs = [Job(plan.scenario(verdict.seed), verdict.seed) for verdict in failures]
     searches = [
-        engine.executor.submit(shrunk, job, broken_checks(verdict)) for job, verdict in zip(jobs, failures, strict=True)
+        engine.executor.submit(shrunk, job, broken_checks(verdict), engine.play)
+        for job, verdict in zip(jobs, failures, strict=True)
     ]
     with waiting("looking for the smallest schedules that fail"):
         for job, search in zip(jobs, searches, strict=True):

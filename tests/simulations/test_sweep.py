@@ -3,12 +3,14 @@
 import concurrent.futures
 import multiprocessing
 from collections.abc import Iterator
+from typing import cast
 
 import msgspec
 import pytest
 
 from simulations import sweep as sweeps
-from simulations.sweep import Engine, EngineError, Job, dask_engine, local_engine, played, sweep
+from simulations.one_job import Job, played, played_apart
+from simulations.sweep import Engine, EngineError, dask_engine, local_engine, sweep
 from simulations.verdict import Verdict
 from tests.simulations.small_runs import SMALL, verdict
 
@@ -39,6 +41,18 @@ def test_a_sweep_gives_what_single_runs_give() -> None:
 
     assert list(together) == [1, 2, 3]
     assert together == alone
+
+
+@pytest.mark.processes
+def test_a_run_apart_is_the_same_run() -> None:
+    """A worker of a cluster cannot lend its own clock and entropy."""
+    assert played_apart(JOBS[0]) == played(JOBS[0])
+
+
+def test_a_run_apart_that_gives_no_verdict_says_why() -> None:
+    """With the words of its process."""
+    with pytest.raises(RuntimeError, match="ValidationError"):
+        played_apart(cast(Job, {"scenario": {"name": ""}, "seed": 1}))
 
 
 def test_results_come_in_the_order_of_the_seeds() -> None:
