@@ -7,6 +7,7 @@ it, and whatever that process has played before.
 import contextlib
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections import deque
@@ -15,7 +16,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.errors import EnvironmentFault
+from protocol.errors import ConfigError, EnvironmentFault
 from simulations.one_job import Job, played, played_apart
 from simulations.scenario import Scenario
 from simulations.shrink import shrunken
@@ -25,6 +26,7 @@ AHEAD_PER_WORKER: Final = 8
 """Jobs given out before the oldest has come back: enough that one slow seed does not idle the others."""
 
 CONNECT_TIMEOUT_S: Final = 10.0
+_ADDRESS: Final = re.compile(r"(tcp|tls)://[^/\s]+:[0-9]{1,5}")
 _ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _RUNS_PER_PROCESS: Final = 100
 """A worker is replaced after so many runs, so that what a run leaves in memory cannot add up."""
@@ -116,8 +118,11 @@ def dask_engine(address: str) -> Iterator[Engine]:
     """Run jobs on the Dask cluster whose scheduler has this address; its workers need the same version of Pair.
 
     Raises:
+        ConfigError: The address is none.
         EngineError: The extra ``sweep`` is not installed, or no scheduler answers, or it has no workers.
     """
+    if not _ADDRESS.fullmatch(address):
+        raise ConfigError(f"{address!r} is no address of a Dask scheduler", next_step="write tcp://HOST:PORT")
     try:
         import distributed
     except ImportError as error:

@@ -8,6 +8,7 @@ from typing import cast
 import msgspec
 import pytest
 
+from protocol.errors import ConfigError
 from simulations import sweep as sweeps
 from simulations.one_job import Job, played, played_apart
 from simulations.sweep import Engine, EngineError, dask_engine, local_engine, sweep
@@ -116,7 +117,14 @@ def test_an_interrupt_ends_the_workers_at_once() -> None:
 
 def test_a_cluster_that_is_not_there_says_so() -> None:
     """Also when Dask itself is not."""
-    with pytest.raises(EngineError, match="Dask") as failure, dask_engine("nonsense://127.0.0.1:1"):
+    with pytest.raises(EngineError, match="Dask") as failure, dask_engine("tcp://127.0.0.1:1"):
         pass
 
     assert failure.value.next_step
+
+
+@pytest.mark.parametrize("address", ["", "nonsense://127.0.0.1:1", "127.0.0.1:8786", "tcp://host", "tcp://a b:1"])
+def test_what_is_no_address_is_not_tried(address: str) -> None:
+    """Wrong use, whether Dask is installed or not."""
+    with pytest.raises(ConfigError, match="is no address"), dask_engine(address):
+        pass

@@ -126,7 +126,7 @@ def test_wrong_use_is_told_before_anything_runs(
 
 def test_an_engine_that_is_not_there_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     """Whether Dask is installed or not."""
-    code = run(["simulate", "churn", "--seeds", "1..2", "--engine", "nonsense://127.0.0.1:1", "--json"])
+    code = run(["simulate", "churn", "--seeds", "1..2", "--engine", "tcp://127.0.0.1:1", "--json"])
 
     told = capsys.readouterr()
     assert (code, told.out) == (1, "")
