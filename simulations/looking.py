@@ -33,13 +33,21 @@ def living_tables(cluster: Cluster) -> dict[tuple[PeerId, ...], int]:
 
 
 def is_united(cluster: Cluster) -> bool:
-    """Return whether all peers run, follow one leader and see exactly each other."""
+    """Return whether all peers run, follow one leader and see exactly each other, alive and described alike."""
     running = cluster.running()
     leaders = leaders_of(cluster)
     if len(running) < len(cluster.peers) or len(leaders) != 1 or sum(leaders.values()) < len(running):
         return False
     everybody = tuple(sorted(peer.disk.identity.peer_id for peer in running))
-    return list(living_tables(cluster)) == [everybody]
+    return list(living_tables(cluster)) == [everybody] and len(_descriptions(cluster)) == 1
+
+
+def _descriptions(cluster: Cluster) -> set[tuple[tuple[int, int, str], ...]]:
+    """Return how the running peers describe the living: boots, incarnations and states, each view once."""
+    tables = [peer.peer.core.membership.table for peer in cluster.running() if peer.peer is not None]
+    return {
+        tuple((m.descriptor.boot, m.descriptor.incarnation, m.state) for m in table if m.is_living) for table in tables
+    }
 
 
 def missing_copies(cluster: Cluster) -> int:

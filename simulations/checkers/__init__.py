@@ -2,7 +2,7 @@
 
 from simulations.checkers.acknowledged import AcknowledgedIsOnDisk
 from simulations.checkers.calm import Calm
-from simulations.checkers.certificates import CertificatesProve, NoStepBack
+from simulations.checkers.certificates import CertificatesHoldHere, CertificatesProve, NoStepBack
 from simulations.checkers.checker import Checker, Context
 from simulations.checkers.health import MachinesKeepTheirInvariants, NoStorm
 from simulations.checkers.leaders import LeadersHaveAMajority, OneLeaderPerGroup
@@ -25,6 +25,7 @@ def make_checkers(context: Context) -> list[Checker]:
         OneVotePerTerm(context),
         VotesReachTheDisk(context),
         CertificatesProve(context),
+        CertificatesHoldHere(context),
         NoStepBack(context),
         OneLeaderPerGroup(context),
         LeadersHaveAMajority(context),

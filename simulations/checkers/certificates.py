@@ -45,10 +45,42 @@ class CertificatesProve(Watch):
 
     def _second_of_term(self, certificate: Certificate) -> str:
         ballot = certificate.ballot
+        if any(member in self.context.cluster.guests for member in certificate.council):
+            return ""  # a liar may vote twice, and be the only one whom two majorities share
         first = self._elected.setdefault((ballot.term, certificate.council), ballot.candidate)
         if first == ballot.candidate:
             return ""
         return f"the same council elected {name_of(first, self._peers)} in that term"
+
+
+class CertificatesHoldHere(Watch):
+    """Whoever is followed was voted for by a majority of the council as the follower itself sees it."""
+
+    name = "certificates hold where they are followed"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._peers = peers_by_id(context.cluster)
+
+    def observed(self, observation: Observation) -> None:
+        """Compare the signers with the follower's council; a leader's own certificate is renewed when it must be."""
+        if not isinstance(observation, Reported) or not isinstance(observation.event, LeaderChanged):
+            return
+        certificate, peer = observation.event.certificate, self._peers.get(observation.peer_id)
+        if certificate is None or peer is None or peer.peer is None:
+            return
+        if certificate.ballot.peer_id == observation.peer_id:
+            return
+        self.count()
+        council = peer.peer.core.election.council
+        known = sum(hashlib.sha256(vote.author_key).digest() in council for vote in certificate.votes)
+        if 2 * known <= len(council):
+            leader = name_of(certificate.ballot.candidate, self._peers)
+            self.violated(f"{peer.name} follows {leader}, for whom {known} of its council of {len(council)} voted")
+
+    def counts(self) -> str:
+        """Return what is counted."""
+        return "certificates compared with the follower's council"
 
 
 class NoStepBack(Watch):

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from protocol.election.proofs import Worth
 from protocol.messages import Announce
 from protocol.statements import Ballot
 from simulations.mutations.mutation import Mutation, Plant
@@ -26,14 +25,12 @@ def _unsaved(original: Callable[..., bool]) -> Callable[..., bool]:
     return vote
 
 
-def _keep_own_lead(original: Callable[..., Worth]) -> Callable[..., Worth]:
-    def weigh(self: Any, announce: Announce, *, now: float) -> Worth:
-        followed = self._allegiance.certificate
-        if followed is not None and followed.ballot.peer_id == self._station.me:
-            return Worth.NOTHING
-        return original(self, announce, now=now)
+def _keep_own_lead(original: Callable[..., None]) -> Callable[..., None]:
+    def become_follower(self: Any, now: float, announce: Announce | None = None, *, for_another: bool = False) -> None:
+        if self.leadership is None:
+            original(self, now, announce, for_another=for_another)
 
-    return weigh
+    return become_follower
 
 
 def _minority(original: Callable[..., str]) -> Callable[..., str]:
@@ -68,7 +65,7 @@ MUTATIONS: Final = (
         name="council not compared",
         summary="a certificate is followed whose signers are no majority here",
         plants=(Plant("protocol.election.rules:holds_in", lambda _: lambda certificate, council: True),),
-        scenario=swizzle,
+        scenario=lies,
     ),
     Mutation(
         name="majority off by one",
@@ -90,14 +87,14 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="leader does not step down",
-        summary="a leader does not look at the proof of another",
-        plants=(Plant("protocol.election.proofs:Proofs.weigh", _keep_own_lead),),
+        summary="a leader leads on whatever it learns",
+        plants=(Plant("protocol.election.roles:Roles.become_follower", _keep_own_lead),),
         scenario=cuts,
     ),
     Mutation(
         name="merge never called",
         summary="two sides that meet call no election",
-        plants=(Plant("protocol.election.rivals:Rivals.must_unite", lambda _: lambda self, own, *, now: False),),
+        plants=(Plant("protocol.election.leading:Leadership.must_renew", lambda _: lambda self, now: False),),
         scenario=cuts,
     ),
     Mutation(

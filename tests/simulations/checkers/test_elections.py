@@ -5,7 +5,7 @@ import pytest
 
 from protocol.effects import LeaderChanged, Promise
 from protocol.statements import Ballot, Certificate
-from simulations.checkers.certificates import CertificatesProve, NoStepBack
+from simulations.checkers.certificates import CertificatesHoldHere, CertificatesProve, NoStepBack
 from simulations.checkers.leaders import LeadersHaveAMajority, OneLeaderPerGroup
 from simulations.checkers.votes import OneVotePerTerm, VotesReachTheDisk
 from tests.simulations.checkers.doctored import Doctored, doctored, fails, holds
@@ -89,6 +89,32 @@ def test_two_certificates_of_one_council_and_term_are_found() -> None:
         followed(world, 4, world.certificate(term=3, candidate=3, voters=(2, 3, 4), council=(0, 1, 2, 3, 4)))
 
         assert "the same council elected peer-1" in fails(checker)
+
+
+def test_a_liar_that_votes_twice_breaks_no_promise_of_others() -> None:
+    """Two majorities may have nobody in common but the one that lies."""
+    with doctored() as world:
+        checker = world.watch(CertificatesProve(world.context))
+        world.cluster.guests.append(world.id_of(2))
+        followed(world, 4, world.certificate(term=3, candidate=0, voters=(0, 1, 2), council=(0, 1, 2, 3, 4)))
+        followed(world, 4, world.certificate(term=3, candidate=3, voters=(2, 3, 4), council=(0, 1, 2, 3, 4)))
+
+        holds(checker)
+
+
+def test_a_certificate_of_another_council_than_the_followers_is_found() -> None:
+    """Good as it may be where it was made; a leader's own is its own affair."""
+    with doctored() as world:
+        world.run_all()
+        checker = world.watch(CertificatesHoldHere(world.context))
+        alone = world.certificate(term=3, candidate=0, voters=(0,), council=(0,))
+        followed(world, 4, world.certificate(term=3, candidate=0, voters=(0, 1, 2), council=(0, 1, 2)))
+        followed(world, 0, alone)
+        holds(checker)
+
+        followed(world, 4, alone)
+
+        assert "peer-5 follows peer-1, for whom 1 of its council of 5 voted" in fails(checker)
 
 
 def test_following_an_earlier_leader_is_found() -> None:
