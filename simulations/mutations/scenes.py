@@ -38,9 +38,9 @@ def cuts(seed: int) -> Scenario:
     draws, order = draw.random(), draw.shuffled()
     few = draws.randint(1, 3)
     return draw.scenario(
-        Partition(at_s=draw.at(0.15), groups=(order[:few], order[few:]), for_s=draws.uniform(2.0, 4.5)),
-        Pause(at_s=draw.at(0.55), target="leader", for_s=draws.uniform(0.5, 2.0)),
-        OneWayCut(at_s=draw.at(0.75), sources=order[:1], targets=order[1:], for_s=draws.uniform(1.5, 3.0)),
+        Partition(at_s=draw.at(0.1), groups=(order[:few], order[few:]), for_s=draws.uniform(4.0, 7.0)),
+        Pause(at_s=draw.at(0.7), target="leader", for_s=draws.uniform(0.5, 2.0)),
+        OneWayCut(at_s=draw.at(0.85), sources=order[:1], targets=order[1:], for_s=draws.uniform(1.0, 2.0)),
     )
 
 
