@@ -50,6 +50,7 @@ class LiveView:
         if self._latest is not None:
             self._show(self._latest)
         self._live.stop()
+        self._console.print()
 
     def moment(self, moment: Moment) -> None:
         """Take in a moment; the terminal follows some ten times a second."""
@@ -122,13 +123,18 @@ class Lanes:
         return [*lines, *happened]
 
     def _by_column(self) -> list[tuple[Moment | None, Moment] | None]:
-        """Return for each column the last moment in it and the one before the column; None where there is none."""
+        """Return for each column the last moment in it and the one before the column; None before and after all.
+
+        Where columns are narrower than moments are apart, one shows what the column before it does.
+        """
         columns: list[tuple[Moment | None, Moment] | None] = [None] * self._columns
         before: Moment | None = None
-        for place, group in itertools.groupby(self._moments, key=self._column):
+        place = 0
+        for next_place, group in itertools.groupby(self._moments, key=self._column):
             last = list(group)[-1]
-            columns[place] = (before, last)
-            before = last
+            columns[place:next_place] = [columns[place]] * (next_place - place)
+            columns[next_place] = (before, last)
+            place, before = next_place, last
         return columns
 
     def _column(self, moment: Moment) -> int:

@@ -21,6 +21,17 @@ def test_lanes_fill_from_the_left() -> None:
     assert up.startswith("up        " + "█" * 10 + " " * 9)
 
 
+def test_no_gap_is_left_between_moments() -> None:
+    """Where a column is less than a second wide, it shows what the one before does."""
+    lanes = Lanes(20, length_s=10.0)
+    for second in range(1, 6):
+        lanes.add(moment(second, leaders={"peer-1": 3}))
+
+    leader = str(lanes.lines(moment(5, leaders={"peer-1": 3}), 3)[0])
+
+    assert leader == "leader   " + "  " + "█" * 9 + " " * 9 + " peer-1 (3)"
+
+
 def test_a_run_that_lasts_longer_is_squeezed() -> None:
     """No column is drawn beyond the last."""
     lanes = Lanes(10, length_s=5.0)
