@@ -49,8 +49,10 @@ def run_one(plan: Plan, seed: int, wishes: Wishes) -> None:
         except KeyboardInterrupt:
             raise interrupted("interrupted before the run began", next_step=plan.replay(seed)) from None
         verdict = msgspec.structs.replace(verdict, replay=plan.replay(seed))
-        tell_verdict(verdict, as_json=wishes.as_json)
-        _write(Run(verdict, record), wishes)
+        try:  # files first: who reads the verdict may leave before its end
+            _write(Run(verdict, record), wishes)
+        finally:
+            tell_verdict(verdict, as_json=wishes.as_json)
         if interruptible.happened:
             raise _interrupted(verdict)
         if verdict.verdict == "FAIL":
