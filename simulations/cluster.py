@@ -18,13 +18,18 @@ from node.main import main
 from node.peer import Peer
 from protocol.config import PROFILES, Profile
 from protocol.effects import Event
+from protocol.election.election import Election
 from protocol.identity import Identity
 from protocol.ids import PeerId
+from protocol.members.table import MemberTable
 from protocol.network import NetworkIdentity
 from protocol.statements import Address, VoterList, signed
 from simulations.discovery import Neighbourhood, VirtualDiscovery
 from simulations.disk import HostDisk, OpenDisk, opened
+from simulations.memory_records import MemoryRecordStore
 from simulations.witness import Witness
+from simulations.world.clock import EPOCH_S
+from simulations.world.links import LinkQuality
 from simulations.world.loop import SimLoop
 from simulations.world.network import Network
 from simulations.world.process import Host, Process, State
@@ -37,6 +42,8 @@ SEEDS: Final = 3
 
 _AREA_S: Final = 0.001
 """Hosts lie in a square of this side: latencies up to 1.4 ms on top of a link's own."""
+
+_HEALTHY: Final = LinkQuality()
 
 _T = TypeVar("_T")
 
@@ -66,6 +73,38 @@ class SimPeer:
     def is_up(self) -> bool:
         """Whether a process exists, paused or not."""
         return self.host.process is not None and self.host.process.state is not State.DEAD
+
+    @property
+    def peer_id(self) -> PeerId:
+        """Id of the peer whose key is on the disk."""
+        return self.disk.identity.peer_id
+
+    @property
+    def boot(self) -> int:
+        """Number of the present or last run."""
+        return self.disk.last_boot or 0
+
+    @property
+    def losses(self) -> int:
+        """How often the disk was lost."""
+        return self.disk.losses
+
+    @property
+    def records(self) -> MemoryRecordStore:
+        """What the disk holds for others."""
+        return self.disk.records
+
+    @property
+    def election(self) -> Election:
+        """The running peer's part in the election."""
+        assert self.peer is not None, f"{self.name} runs"
+        return self.peer.core.election
+
+    @property
+    def table(self) -> MemberTable:
+        """The running peer's member table."""
+        assert self.peer is not None, f"{self.name} runs"
+        return self.peer.core.membership.table
 
 
 class Cluster:
@@ -104,6 +143,7 @@ class Cluster:
         self._neighbourhood = Neighbourhood()
         self._by_address: dict[str, SimPeer] = {}
         self.peers: Final = [self._make_peer(number, draws, k=k, profile=profile) for number in range(count)]
+        self._by_name = {peer.name: peer for peer in self.peers}
         seeds = tuple(peer.address for peer in self.peers[:SEEDS])
         for peer in self.peers:
             peer.config = dataclasses.replace(peer.config, seeds=seeds)
@@ -163,6 +203,27 @@ class Cluster:
         process: Process = peer.host.process
         process.run(self.loop.create_task, ask())
         return await answer
+
+    @property
+    def epoch_s(self) -> float:
+        """Wall-clock seconds since 1970 at true time 0."""
+        return EPOCH_S
+
+    def is_cut(self, source: str, target: str) -> bool:
+        """Return whether nothing gets from one named peer to another."""
+        return self.network.is_cut(self._by_name[source].host, self._by_name[target].host)
+
+    def link_is_good(self, source: str, target: str) -> bool:
+        """Return whether the link from one named peer to another is neither slow nor lossy."""
+        return self.network.links.between(self._by_name[source].host, self._by_name[target].host).quality == _HEALTHY
+
+    def clocks_ahead_s(self, at_s: float) -> list[float]:
+        """Return how far ahead of true time network time is at each running peer."""
+        return [
+            peer.peer.core.network_time_ms(peer.host.clock.local(at_s)) / 1000 - EPOCH_S - at_s
+            for peer in self.running()
+            if peer.peer is not None
+        ]
 
     def peer_at(self, address: str) -> SimPeer | None:
         """Return the peer whose host has ``address``."""

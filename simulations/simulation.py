@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from protocol.effects import RoleChanged
+from simulations.asking import ClusterAnswerers
 from simulations.burial import bury
 from simulations.checkers import Checker, Context, make_checkers
 from simulations.clients import Clients
@@ -83,7 +84,7 @@ class Simulation:
             profile=scenario.profile,
             voters=scenario.voters,
         )
-        self._clients = Clients(self.cluster, scenario.workload, self.record.history, seed)
+        self._clients = Clients(ClusterAnswerers(self.cluster), scenario.workload, self.record.history, seed)
         self._hostiles = Hostiles(self.cluster, seed=seed)
         self._nemesis = Nemesis(
             self.cluster, scenario.faults, seed=seed, applied=self.record.applied, lie=self._hostiles.begin
@@ -144,7 +145,7 @@ class Simulation:
         """Wait until all has been well for a while, or until it should have been."""
         began_s, well_since = self._now(), None
         while self._now() < began_s + self._scenario.settle_s:
-            is_well = is_united(self.cluster) and missing_copies(self.cluster) == 0
+            is_well = is_united(self.cluster) and missing_copies(self.cluster, k=self._scenario.k) == 0
             well_since = (self._now() if well_since is None else well_since) if is_well else None
             if well_since is not None and self._now() >= well_since + QUIET_S:
                 self.record.settled_s = well_since
@@ -259,13 +260,13 @@ class Simulation:
 
     def _recovery(self) -> Check:
         """After healing: one leader, equal tables, every copy where it belongs."""
-        record, cluster = self.record, self.cluster
+        record, cluster, k = self.record, self.cluster, self._scenario.k
         if record.settled_s is not None and record.healed_s is not None:
             found = f"{record.settled_s - record.healed_s:.2f} s after the last fault"
         else:
             found = (
                 f"{len(cluster.running())} of {len(cluster.peers)} peers run, {len(leaders_of(cluster))} leaders, "
-                f"{len(living_tables(cluster))} different tables, {missing_copies(cluster)} copies missing"
+                f"{len(living_tables(cluster))} different tables, {missing_copies(cluster, k=k)} copies missing"
             )
         return Check(name="all is well again", ok=record.settled_s is not None, detail=found)
 

@@ -1,16 +1,16 @@
 """Acknowledged writes: what a receipt says is true at the moment at which it is given."""
 
 from simulations.checkers.calm import Calm
-from simulations.checkers.checker import Context, Watch
+from simulations.checkers.checker import OutsideContext, OutsideWatch
 from simulations.checkers.names import name_of, peers_by_id
 
 
-class AcknowledgedIsOnDisk(Watch):
+class AcknowledgedIsOnDisk(OutsideWatch):
     """Each holder that a receipt names has synced the write; on a quiet network that is everyone who should."""
 
     name = "acknowledged means synced"
 
-    def __init__(self, context: Context, calm: Calm) -> None:
+    def __init__(self, context: OutsideContext, calm: Calm) -> None:
         super().__init__(context)
         self._calm = calm
         self._peers = peers_by_id(context.cluster)

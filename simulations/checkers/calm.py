@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from protocol.effects import LeaderChanged, MemberChanged, RoleChanged
-from simulations.checkers.checker import Context
+from simulations.checkers.checker import OutsideContext
 from simulations.faults import ClockRate, ends_at
 from simulations.history import Operation
 from simulations.looking import is_united
@@ -34,7 +34,7 @@ class Calm:
     Peers are looked at once a second, but whatever they report ends a stretch at once, and so does a scheduled fault.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: OutsideContext) -> None:
         self._context = context
         self._spans: list[Span] = []
         self._disturbed_s = 0.0
@@ -48,12 +48,16 @@ class Calm:
         if isinstance(observation, Reported) and isinstance(
             observation.event, MemberChanged | LeaderChanged | RoleChanged
         ):
-            self._disturbed_s = observation.at_s
+            self.disturbed(observation.at_s)
+
+    def disturbed(self, at_s: float) -> None:
+        """End the stretch: something changed."""
+        self._disturbed_s = at_s
 
     def scanned(self, at_s: float) -> None:
         """Begin a stretch, or let it go on, if all is well now."""
         if not is_united(self._context.cluster):
-            self._disturbed_s = at_s
+            self.disturbed(at_s)
             return
         last = self._spans[-1] if self._spans else None
         if last is not None and last.end_s >= self._disturbed_s:

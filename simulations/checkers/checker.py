@@ -2,24 +2,37 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from simulations.cluster import Cluster
 from simulations.history import History
+from simulations.outside import NetworkSeen, PeerSeen
 from simulations.scenario import Scenario
 from simulations.verdict import Check
 from simulations.witness import Observation
 
+NetworkT_co = TypeVar("NetworkT_co", bound=NetworkSeen[PeerSeen], covariant=True)
 
-@dataclass(frozen=True, slots=True)
-class Context:
+
+@dataclass(frozen=True)
+class Scope(Generic[NetworkT_co]):
     """What checkers look at. Times of ``scenario.faults`` are true times: a run begins with the world."""
 
-    cluster: Cluster
+    cluster: NetworkT_co
     history: History
     scenario: Scenario
     now: Callable[[], float]
     """True time in seconds."""
+
+    patience: float = 1.0
+    """By what times are stretched within which something must have happened: real machines are busy."""
+
+
+Context: TypeAlias = Scope[Cluster]
+"""For checkers that look into simulated peers."""
+
+OutsideContext: TypeAlias = Scope[NetworkSeen[PeerSeen]]
+"""For checkers that judge real processes as well."""
 
 
 class Checker(Protocol):
@@ -37,12 +50,12 @@ class Checker(Protocol):
         """Say what came of it; called once, after the final reads."""
 
 
-class Watch:
+class _Look(Generic[NetworkT_co]):
     """Base of the checkers: looks at nothing, counts, and keeps the first violation."""
 
     name = ""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Scope[NetworkT_co]) -> None:
         self.context: Final = context
         self._violation = ""
         self._violations = 0
@@ -77,3 +90,11 @@ class Watch:
         self._violations += 1
         if self._violations == 1:
             self._violation = f"at {self.context.now():.3f} s: {detail}"
+
+
+class Watch(_Look[Cluster]):
+    """Base of the checkers that look into simulated peers."""
+
+
+class OutsideWatch(_Look[NetworkSeen[PeerSeen]]):
+    """Base of the checkers that judge a network from outside, be it simulated or real."""

@@ -1,14 +1,15 @@
 """Leaders: each group of peers that all reach one another has one, soon (DESIGN section 6, available mode)."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from protocol.config import PROFILES
 from protocol.ids import PeerId
-from simulations.checkers.checker import Context, Watch
+from simulations.checkers.checker import Context, OutsideContext, OutsideWatch, Watch
 from simulations.checkers.names import peers_by_id
 from simulations.cluster import SimPeer
 from simulations.faults import Links
-from simulations.world.links import LinkQuality
+from simulations.outside import PeerSeen
 
 UNITED_AFTER_S: Final = 2.0
 """A group that stayed the same for longer has at most one leader."""
@@ -17,7 +18,7 @@ _Group = tuple[tuple[str, int], ...]
 """Names and boots of its peers, in the cluster's order."""
 
 
-class OneLeaderPerGroup(Watch):
+class OneLeaderPerGroup(OutsideWatch):
     """Of peers that have reached one another for more than two seconds, at most one leads.
 
     Slow and lossy links, bridges and one-way cuts make no groups: there only safety holds.
@@ -25,7 +26,7 @@ class OneLeaderPerGroup(Watch):
 
     name = "one leader per group"
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: OutsideContext) -> None:
         super().__init__(context)
         self._since: dict[_Group, float] = {}
 
@@ -34,11 +35,11 @@ class OneLeaderPerGroup(Watch):
         groups = {_signature(group): group for group in self._groups()}
         self._since = {signature: self._since.get(signature, at_s) for signature in groups}
         for signature, group in groups.items():
-            if at_s - self._since[signature] <= UNITED_AFTER_S:
+            if at_s - self._since[signature] <= UNITED_AFTER_S * self.context.patience:
                 continue
             self.count()
             leaders = [
-                peer.name for peer in group if peer.peer is not None and peer.peer.core.election.role == "leader"
+                peer.name for peer in group if peer.election.role == "leader"
             ]
             if len(leaders) > 1:
                 self.violated(
@@ -50,9 +51,9 @@ class OneLeaderPerGroup(Watch):
         """Return what is counted."""
         return "looks at groups that had been whole for two seconds"
 
-    def _groups(self) -> list[list[SimPeer]]:
+    def _groups(self) -> list[list[PeerSeen]]:
         """Return the sets of running peers in which everybody reaches everybody, and nobody else."""
-        network, running = self.context.cluster.network, self.context.cluster.running()
+        network, running = self.context.cluster, self.context.cluster.running()
         may_be_slow = any(isinstance(fault, Links) for fault in self.context.scenario.faults)
         if may_be_slow and not self._links_are_good(running):
             return []
@@ -64,25 +65,25 @@ class OneLeaderPerGroup(Watch):
                 other
                 for other in running
                 if other is peer
-                or not (network.is_cut(peer.host, other.host) and network.is_cut(other.host, peer.host))
+                or not (network.is_cut(peer.name, other.name) and network.is_cut(other.name, peer.name))
             ]
             seen.update((other.name, None) for other in group)
             if all(
-                a is b or not (network.is_cut(a.host, b.host)) for a in group for b in group
+                a is b or not network.is_cut(a.name, b.name) for a in group for b in group
             ) and not self._touches_others(group, running):
                 groups.append(group)
         return groups
 
-    def _touches_others(self, group: list[SimPeer], running: list[SimPeer]) -> bool:
-        network, names = self.context.cluster.network, {peer.name for peer in group}
+    def _touches_others(self, group: Sequence[PeerSeen], running: Sequence[PeerSeen]) -> bool:
+        network, names = self.context.cluster, {peer.name for peer in group}
         others = [peer for peer in running if peer.name not in names]
         return any(
-            not network.is_cut(a.host, b.host) or not network.is_cut(b.host, a.host) for a in group for b in others
+            not network.is_cut(a.name, b.name) or not network.is_cut(b.name, a.name) for a in group for b in others
         )
 
-    def _links_are_good(self, running: list[SimPeer]) -> bool:
-        links, healthy = self.context.cluster.network.links, LinkQuality()
-        return all(links.between(a.host, b.host).quality == healthy for a in running for b in running if a is not b)
+    def _links_are_good(self, running: Sequence[PeerSeen]) -> bool:
+        network = self.context.cluster
+        return all(network.link_is_good(a.name, b.name) for a in running for b in running if a is not b)
 
 
 class LeadersHaveAMajority(Watch):
@@ -131,5 +132,5 @@ class LeadersHaveAMajority(Watch):
         return peer is leader or not is_cut
 
 
-def _signature(group: list[SimPeer]) -> _Group:
-    return tuple((peer.name, peer.disk.last_boot or 0) for peer in group)
+def _signature(group: Sequence[PeerSeen]) -> _Group:
+    return tuple((peer.name, peer.boot) for peer in group)

@@ -4,38 +4,36 @@ from typing import Final
 
 from protocol.config import PROFILES
 from protocol.limits import TERM_JUMP_MAX
-from simulations.checkers.checker import Context, Watch
+from simulations.checkers.checker import OutsideContext, OutsideWatch
 from simulations.checkers.names import name_of, peers_by_id
-from simulations.cluster import SimPeer
-from simulations.world.links import LinkQuality
+from simulations.outside import PeerSeen
 
 _FOUND_AFTER_S: Final = 15.0
 """Time within which a silent peer is found by everybody, with the shortest suspicion of the local profile: several
 times the longest suspicion, for observers whose own health is bad have more patience."""
 
 
-class DeadAreFound(Watch):
+class DeadAreFound(OutsideWatch):
     """Whoever has been dead for long is living in nobody's table (SWIM 2002: completeness)."""
 
     name = "the dead are found"
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: OutsideContext) -> None:
         super().__init__(context)
         config, local = PROFILES[context.scenario.profile], PROFILES["local"]
-        self._patience_s = _FOUND_AFTER_S * config.suspicion_min_s / local.suspicion_min_s
+        self._patience_s = _FOUND_AFTER_S * config.suspicion_min_s / local.suspicion_min_s * context.patience
         self._dead_since: dict[str, float] = {}
         self._runs_since: dict[tuple[str, int], float] = {}
 
     def scanned(self, at_s: float) -> None:
         """Look for the dead in the tables of those that ran all the while."""
-        cluster, healthy = self.context.cluster, LinkQuality()
+        cluster = self.context.cluster
         running = cluster.running()
-        network = cluster.network
         self._runs_since = {
             boot: self._runs_since.get(boot, at_s)
             for peer in running
             if (boot := _boot_of(peer)) is not None
-            and all(network.links.between(peer.host, other.host).quality == healthy for other in cluster.peers)
+            and all(cluster.link_is_good(peer.name, other.name) for other in cluster.peers)
         }
         self._dead_since = {
             peer.name: self._dead_since.get(peer.name, at_s) for peer in cluster.peers if not peer.is_up
@@ -45,10 +43,10 @@ class DeadAreFound(Watch):
             if at_s - since_s <= self._patience_s:
                 continue
             for peer in running:
-                if self._runs_since.get(_boot_of(peer), at_s) > since_s or peer.peer is None:
+                if self._runs_since.get(_boot_of(peer), at_s) > since_s:
                     continue
                 self.count()
-                member = peer.peer.core.membership.table.find(dead.disk.identity.peer_id)
+                member = peer.table.find(dead.peer_id)
                 if member is not None and member.is_living:
                     self.violated(f"{peer.name} thinks {dead.name} {member.state}, dead since {since_s:.0f} s")
 
@@ -57,12 +55,12 @@ class DeadAreFound(Watch):
         return "looks for a dead peer in a table"
 
 
-class TablesAreBounded(Watch):
+class TablesAreBounded(OutsideWatch):
     """Member tables name only peers that exist: nobody can be invented, not by a member either."""
 
     name = "member tables name only who exists"
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: OutsideContext) -> None:
         super().__init__(context)
         self._peers = peers_by_id(context.cluster)
 
@@ -70,9 +68,8 @@ class TablesAreBounded(Watch):
         """Look at all tables."""
         guests = self.context.cluster.guests
         for peer in self.context.cluster.running():
-            assert peer.peer is not None, "it runs"
             self.count()
-            for member in peer.peer.core.membership.table:
+            for member in peer.table:
                 if member.peer_id not in self._peers and member.peer_id not in guests:
                     self.violated(f"{peer.name} has {name_of(member.peer_id, self._peers)} in its table")
 
@@ -81,7 +78,7 @@ class TablesAreBounded(Watch):
         return "looks at a table"
 
 
-class TermsAreBounded(Watch):
+class TermsAreBounded(OutsideWatch):
     """No peer gets near a term that elections alone do not reach, whatever members say."""
 
     name = "terms stay near each other"
@@ -89,15 +86,14 @@ class TermsAreBounded(Watch):
     def scanned(self, at_s: float) -> None:
         """Look at all terms."""
         for peer in self.context.cluster.running():
-            assert peer.peer is not None, "it runs"
             self.count()
-            if peer.peer.core.election.term > TERM_JUMP_MAX:
-                self.violated(f"{peer.name} is in term {peer.peer.core.election.term}")
+            if peer.election.term > TERM_JUMP_MAX:
+                self.violated(f"{peer.name} is in term {peer.election.term}")
 
     def counts(self) -> str:
         """Return what is counted."""
         return "looks at a term"
 
 
-def _boot_of(peer: SimPeer) -> tuple[str, int]:
-    return (peer.name, peer.disk.last_boot or 0)
+def _boot_of(peer: PeerSeen) -> tuple[str, int]:
+    return (peer.name, peer.boot)

@@ -3,9 +3,8 @@
 from typing import Final
 
 from protocol.records import Record
-from simulations.checkers.checker import Context
+from simulations.checkers.checker import OutsideContext
 from simulations.history import Operation
-from simulations.world.clock import EPOCH_S
 
 _MARGIN_S: Final = 0.2
 
@@ -13,7 +12,7 @@ _MARGIN_S: Final = 0.2
 class NetworkTimes:
     """Keeps how far ahead of true time network time was, at the earliest and at the latest peer of each second."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: OutsideContext) -> None:
         self._context = context
         self._least_s = 0.0
         self._most_s = 0.0
@@ -25,7 +24,7 @@ class NetworkTimes:
 
     def scanned(self, at_s: float) -> None:
         """Ask every running peer."""
-        for ahead_s in self._ahead_s(at_s):
+        for ahead_s in self._context.cluster.clocks_ahead_s(at_s):
             self._least_s, self._most_s = min(self._least_s, ahead_s), max(self._most_s, ahead_s)
 
     def may_be_either(self, record: Record, read: Operation) -> bool:
@@ -42,13 +41,6 @@ class NetworkTimes:
 
     def _expires_s(self, record: Record) -> tuple[float, float]:
         """Return the true times at which the first and the last peer of today think that it expires."""
-        ahead_s = self._ahead_s(self._context.now()) or [0.0]
-        expires_s = record.expires_ms / 1000 - EPOCH_S
+        ahead_s = self._context.cluster.clocks_ahead_s(self._context.now()) or [0.0]
+        expires_s = record.expires_ms / 1000 - self._context.cluster.epoch_s
         return expires_s - max(ahead_s), expires_s - min(ahead_s)
-
-    def _ahead_s(self, at_s: float) -> list[float]:
-        return [
-            peer.peer.core.network_time_ms(peer.host.clock.local(at_s)) / 1000 - EPOCH_S - at_s
-            for peer in self._context.cluster.running()
-            if peer.peer is not None
-        ]

@@ -4,14 +4,14 @@ from protocol.effects import MemberState
 from protocol.ids import Digest, PeerId
 from protocol.placement import Placement
 from protocol.records import Record
-from simulations.checkers.checker import Watch
+from simulations.checkers.checker import OutsideWatch
 from simulations.checkers.names import name_of, peers_by_id
 
 _Row = tuple[PeerId, str, int, int, MemberState]
 """Id, name, boot, incarnation and state of a member."""
 
 
-class OneLeaderInTheEnd(Watch):
+class OneLeaderInTheEnd(OutsideWatch):
     """All peers run and follow one of them."""
 
     name = "one leader in the end"
@@ -25,8 +25,7 @@ class OneLeaderInTheEnd(Watch):
             self.violated(f"{', '.join(missing)} did not start again")
         followed: dict[PeerId | None, list[str]] = {}
         for peer in running:
-            assert peer.peer is not None, "it runs"
-            followed.setdefault(peer.peer.core.election.leader, []).append(peer.name)
+            followed.setdefault(peer.election.leader, []).append(peer.name)
         if len(followed) > 1 or None in followed:
             sides = (
                 f"{len(names)} ({names[0]}, …) follow {name_of(leader, peers) if leader else 'nobody'}"
@@ -35,7 +34,7 @@ class OneLeaderInTheEnd(Watch):
             self.violated("; ".join(sides))
         for leader in followed:
             chosen = peers.get(leader or b"")
-            if chosen is not None and (chosen.peer is None or chosen.peer.core.election.role != "leader"):
+            if chosen is not None and (chosen not in running or chosen.election.role != "leader"):
                 self.violated(f"{chosen.name} is followed and does not lead")
         self.count(len(running))
 
@@ -44,7 +43,7 @@ class OneLeaderInTheEnd(Watch):
         return "peers follow one of them"
 
 
-class EqualTables(Watch):
+class EqualTables(OutsideWatch):
     """All peers have the same member table: the same members, states and descriptors."""
 
     name = "equal member tables in the end"
@@ -52,14 +51,13 @@ class EqualTables(Watch):
     def conclude(self) -> None:
         """Compare every table with that of the first peer, and all of them with who is there."""
         cluster = self.context.cluster
-        living = {peer.disk.identity.peer_id for peer in cluster.running()}
+        living = {peer.peer_id for peer in cluster.running()}
         first: tuple[str, list[_Row]] | None = None
         for peer in cluster.running():
-            assert peer.peer is not None, "it runs"
             self.count()
             table = [
                 (m.peer_id, m.descriptor.name, m.descriptor.boot, m.descriptor.incarnation, m.state)
-                for m in peer.peer.core.membership.table
+                for m in peer.table
                 if m.peer_id in living or m.is_living
             ]
             wrong = [row for row in table if row[4] != "alive" or row[0] not in living]
@@ -80,7 +78,7 @@ class EqualTables(Watch):
         return "tables are equal"
 
 
-class EnoughCopies(Watch):
+class EnoughCopies(OutsideWatch):
     """The k peers closest to each key hold its newest version, and so its tombstone."""
 
     name = "k copies of everything in the end"
@@ -89,18 +87,18 @@ class EnoughCopies(Watch):
         """Look at every disk."""
         cluster = self.context.cluster
         peers = peers_by_id(cluster)
-        placement = Placement(sorted(peer.disk.identity.peer_id for peer in cluster.running()))
+        placement = Placement(sorted(peer.peer_id for peer in cluster.running()))
         newest: dict[Digest, Record] = {}
         for peer in cluster.peers:
-            for place, _ in peer.disk.records.digests():
-                record = peer.disk.records.read(place)
+            for place, _ in peer.records.digests():
+                record = peer.records.read(place)
                 known = newest.get(place)
                 if record is not None and (known is None or record.order > known.order):
                     newest[place] = record
         for place, record in newest.items():
             self.count()
             for holder in placement.closest(place, self.context.scenario.k):
-                kept = peers[holder].disk.records.read(place)
+                kept = peers[holder].records.read(place)
                 if kept is None or kept.order != record.order:
                     found = kept.version if kept is not None else "nothing"
                     self.violated(f"{peers[holder].name} holds {found} of {record.key} instead of {record.version}")

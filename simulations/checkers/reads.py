@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from simulations.checkers.calm import Calm
-from simulations.checkers.checker import Context, Watch
+from simulations.checkers.checker import OutsideContext, OutsideWatch
 from simulations.clients import ESCAPED
 from simulations.history import Operation, stamp_of_version
 from simulations.witness import Observation
@@ -13,7 +13,7 @@ _BUSY: Final = ("conflict",)
 """What a calm network may answer to a write: others wrote the same key again and again."""
 
 
-class ReadsAreTrue(Watch):
+class ReadsAreTrue(OutsideWatch):
     """A read returns a value that some client wrote to that key, and wrote before the read ended."""
 
     name = "reads return what was written"
@@ -38,7 +38,7 @@ class ReadsAreTrue(Watch):
         return "reads"
 
 
-class ReadsReturnTheNewestSeen(Watch):
+class ReadsReturnTheNewestSeen(OutsideWatch):
     """A read never returns less than the newest version that a holder told the asked peer."""
 
     name = "reads return the newest version seen"
@@ -58,12 +58,12 @@ class ReadsReturnTheNewestSeen(Watch):
         return "explained reads"
 
 
-class CalmReadsAreFresh(Watch):
+class CalmReadsAreFresh(OutsideWatch):
     """On a quiet network a read returns the newest write acknowledged before it, or a later one."""
 
     name = "reads on a quiet network are fresh"
 
-    def __init__(self, context: Context, calm: Calm) -> None:
+    def __init__(self, context: OutsideContext, calm: Calm) -> None:
         super().__init__(context)
         self._calm = calm
 
@@ -118,12 +118,12 @@ class CalmReadsAreFresh(Watch):
             )
 
 
-class CalmAnswers(Watch):
+class CalmAnswers(OutsideWatch):
     """On a quiet network every operation succeeds; and whatever happens, it ends with an answer or a named problem."""
 
     name = "a quiet network answers"
 
-    def __init__(self, context: Context, calm: Calm) -> None:
+    def __init__(self, context: OutsideContext, calm: Calm) -> None:
         super().__init__(context)
         self._calm = calm
 

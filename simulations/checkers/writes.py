@@ -4,7 +4,7 @@ from typing import Final
 
 from protocol.ids import key_digest
 from protocol.records import Record
-from simulations.checkers.checker import Context, Watch
+from simulations.checkers.checker import OutsideContext, OutsideWatch
 from simulations.checkers.names import peers_by_id
 from simulations.checkers.network_times import NetworkTimes
 from simulations.history import Operation, stamp_of_version
@@ -13,7 +13,7 @@ _MARGIN_S: Final = 0.5
 """Beside the spread of the peers' clocks, an answer may be on its way for so long."""
 
 
-class NoWriteIsLost(Watch):
+class NoWriteIsLost(OutsideWatch):
     """After all has healed some disk holds the newest acknowledged version of each key, or a later one.
 
     Excused is only what so many destroyed disks explain that none of the disks that confirmed the write is left.
@@ -21,7 +21,7 @@ class NoWriteIsLost(Watch):
 
     name = "no acknowledged write is lost"
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: OutsideContext) -> None:
         super().__init__(context)
         self._peers = peers_by_id(context.cluster)
         self._losses: dict[str, list[float]] = {peer.name: [] for peer in context.cluster.peers}
@@ -30,7 +30,7 @@ class NoWriteIsLost(Watch):
         """Note which disks were destroyed."""
         for peer in self.context.cluster.peers:
             lost = self._losses[peer.name]
-            lost.extend([at_s] * (peer.disk.losses - len(lost)))
+            lost.extend([at_s] * (peer.losses - len(lost)))
 
     def conclude(self) -> None:
         """Compare the newest acknowledged version of each key with the disks."""
@@ -61,12 +61,12 @@ class NoWriteIsLost(Watch):
         return True
 
 
-class EverybodyAnswersAlike(Watch):
+class EverybodyAnswersAlike(OutsideWatch):
     """After healing, every peer answers each key alike, and with the newest acknowledged write or a later one."""
 
     name = "every peer answers alike"
 
-    def __init__(self, context: Context, times: NetworkTimes) -> None:
+    def __init__(self, context: OutsideContext, times: NetworkTimes) -> None:
         super().__init__(context)
         self._times = times
 
@@ -97,12 +97,12 @@ class EverybodyAnswersAlike(Watch):
         return "final reads"
 
 
-class GoneStaysGone(Watch):
+class GoneStaysGone(OutsideWatch):
     """After healing no key returns that a later acknowledged delete, or its own time to live, has ended."""
 
     name = "deleted and expired keys stay away"
 
-    def __init__(self, context: Context, times: NetworkTimes) -> None:
+    def __init__(self, context: OutsideContext, times: NetworkTimes) -> None:
         super().__init__(context)
         self._times = times
 
@@ -149,10 +149,10 @@ def newest_acknowledged(operations: list[Operation]) -> dict[str, Operation]:
     return newest
 
 
-def newest_on_disks(context: Context, key: str) -> Record | None:
+def newest_on_disks(context: OutsideContext, key: str) -> Record | None:
     """Return the newest version of a key on the disk of any peer."""
     place = key_digest(key, open_network=False)
-    found = [peer.disk.records.read(place) for peer in context.cluster.peers]
+    found = [peer.records.read(place) for peer in context.cluster.peers]
     return max((record for record in found if record is not None), key=lambda record: record.order, default=None)
 
 
