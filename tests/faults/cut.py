@@ -42,9 +42,7 @@ class Cables:
             _ip("-n", self._switch, "link", "add", plug, "type", "veth", "peer", "name", "eth0", "netns", inside)
             _ip("-n", self._switch, "link", "set", plug, "master", SWITCHES[0])
             _ip("-n", self._switch, "link", "set", plug, "up")
-            _ip("-n", inside, "addr", "add", f"{self.addresses[name]}/24", "dev", "eth0")
-            _ip("-n", inside, "link", "set", "eth0", "up")
-            _ip("-n", inside, "link", "set", "lo", "up")
+            self._bring_up(name)
 
     def namespace(self, name: str) -> str:
         """Return the namespace of a peer."""
@@ -62,11 +60,23 @@ class Cables:
         """Bring all to one switch again."""
         self._plug(self.names, SWITCHES[0])
 
+    def readdress(self, name: str, address: str) -> None:
+        """Take the address of a peer's namespace away and give it another one, as a new lease of DHCP does."""
+        _ip("-n", self.namespace(name), "addr", "flush", "dev", "eth0")
+        self.addresses[name] = address
+        self._bring_up(name)
+
     def remove(self) -> None:
         """Delete every namespace, and with them all that is in it."""
         for namespace in reversed(self._made):
             with contextlib.suppress(subprocess.CalledProcessError):
                 _ip("netns", "del", namespace)
+
+    def _bring_up(self, name: str) -> None:
+        inside = self.namespace(name)
+        _ip("-n", inside, "addr", "add", f"{self.addresses[name]}/24", "dev", "eth0")
+        _ip("-n", inside, "link", "set", "eth0", "up")
+        _ip("-n", inside, "link", "set", "lo", "up")
 
     def _plug(self, names: Iterable[str], switch: str) -> None:
         for name in names:
