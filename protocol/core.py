@@ -9,15 +9,14 @@ that comes much later than the promised deadline means that this process did not
 before anything else, so that a stopped peer neither judges others nor acts on an old lease.
 """
 
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
-from protocol.config import ProtocolConfig
+from protocol.core_start import CoreStart as CoreStart
 from protocol.effects import (
+    AddressChanged,
     BecameReady,
     ConnectionRefused,
     ContactsFound,
@@ -32,7 +31,6 @@ from protocol.effects import (
     MachineEffect,
     MemberChanged,
     Persist,
-    Promise,
     Received,
     Report,
     Send,
@@ -45,7 +43,6 @@ from protocol.effects import (
 )
 from protocol.election import Election
 from protocol.election.quorum import rules_of
-from protocol.identity import Identity, Verifier
 from protocol.ids import PeerId, ShortId, short_id_of
 from protocol.joining import Joining
 from protocol.limits import MEMBERS_MAX
@@ -64,39 +61,13 @@ from protocol.messages import (
     Ping,
     WhoAreYou,
 )
-from protocol.network import NetworkIdentity
 from protocol.network_time import NetworkClock
 from protocol.readiness import Readiness
-from protocol.statements import Address, Descriptor, VoterList
+from protocol.statements import Address, Descriptor
 from protocol.throttle import Throttle
 
 _STRANGERS_PER_S: Final = 200
 """Introductions asked of senders that are not in the table; the rest is dropped (they will send again)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CoreStart:
-    """Everything a core starts from."""
-
-    identity: Identity
-    network: NetworkIdentity
-    descriptor: Descriptor
-    """The local peer's own, signed, with this boot."""
-
-    config: ProtocolConfig
-    verifier: Verifier
-    random: random.Random
-    promise: Promise | None
-    """What the vote file holds; None on a fresh peer."""
-
-    may_vote: bool
-    """False after the vote file was found damaged."""
-
-    remembered: tuple[Descriptor, ...]
-    wall_ms: int
-    now: float
-    voters: tuple[VoterList, ...] = ()
-    """The lists of voters that were kept, in the *quorum* mode; none of them is believed yet."""
 
 
 class Core:
@@ -174,6 +145,8 @@ class Core:
                 self._take(self.membership.connection_refused(event.peer_id, event.boot, now=now), now, effects)
             case HandoverAsked():
                 self._take(self.election.hand_over(event.successor, now=now), now, effects)
+            case AddressChanged(address, api):
+                self._take(self.membership.relocate(address=address, api=api, now=now), now, effects)
             case LeaveAsked():
                 self._take(self.membership.leave(now=now), now, effects)
             case WallClockRead():
@@ -226,21 +199,20 @@ class Core:
     def _receive(self, event: Received, now: float, effects: list[Effect]) -> None:
         message = event.message
         if message.changes_state and message.receiver_boot != self.descriptor.boot:
-            self._tell_address(event.source, BootNotice(descriptor=self.descriptor), event.sender, effects)
+            notice = BootNotice(receiver_boot=event.sender_boot, descriptor=self.descriptor)
+            self._tell_address(event.source, notice, event.sender, effects)
             return
         if isinstance(message, JoinRequest):
             self._welcome(message, event, now, effects)
             return
         if isinstance(message, WhoAreYou):
-            if self._strangers.allows(now):
-                self._take([self._joining.ask(event.source, own=self.descriptor, now=now)], now, effects)
+            self._introduce_to(event, event.sender_boot, now, effects)
             return
         if isinstance(message, JoinReply):
             self._welcomed(message, event, now, effects)
             return
         if isinstance(message, BootNotice):
-            if short_id_of(message.descriptor.peer_id) == event.sender:
-                self._take(self.membership.learn(message.descriptor, now=now), now, effects)
+            self._boot_told(message, event, now, effects)
             return
         sender = self._member_behind(event, now, effects)
         if sender is not None:
@@ -256,6 +228,8 @@ class Core:
         return None
 
     def _dispatch(self, message: Message, sender: PeerId, now: float, effects: list[Effect]) -> None:
+        if isinstance(message, (Ping, Ack)) and message.receiver_boot != self.descriptor.boot:
+            message = msgspec.structs.replace(message, updates=(), claim=None)  # what it tells may be long over
         if isinstance(message, MEMBERSHIP_MESSAGES):
             self._take(self.membership.handle(message, sender=sender, now=now), now, effects)
             if isinstance(message, (Ping, Ack)):
@@ -276,6 +250,22 @@ class Core:
         self._take(self.election.claim_seen(claim, sender=sender, now=now), now, effects)
 
     # Joining
+
+    def _introduce_to(self, event: Received, boot: int, now: float, effects: list[Effect]) -> None:
+        if self._strangers.allows(now):
+            request = self._joining.ask(event.source, own=self.descriptor, now=now, receiver=event.sender, boot=boot)
+            self._take([request], now, effects)
+
+    def _boot_told(self, notice: BootNotice, event: Received, now: float, effects: list[Effect]) -> None:
+        """Learn the boot of a member; ask a contact again, now that its boot is known."""
+        told = notice.descriptor
+        if short_id_of(told.peer_id) != event.sender or notice.receiver_boot != self.descriptor.boot:
+            return
+        known = self.membership.table.find(told.peer_id)
+        if known is None or not known.is_living:
+            self._introduce_to(event, event.sender_boot, now, effects)
+        if known is not None:
+            self._take(self.membership.learn(told, now=now), now, effects)
 
     def _welcome(self, request: JoinRequest, event: Received, now: float, effects: list[Effect]) -> None:
         newcomer = request.descriptor
@@ -348,6 +338,8 @@ class Core:
                     effects.append(effect)
                     if isinstance(event, MemberChanged):
                         self._readiness.table_changed(now)
+                        if event.state == event.previous:
+                            self._links.rearrange_soon(now)  # it may have moved, and a link leads to an address
                         if event.state in ("failed", "left"):
                             self.clock.forget(event.descriptor.peer_id)
                     elif isinstance(event, LeaderChanged):

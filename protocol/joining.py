@@ -1,8 +1,9 @@
 """Finding the first peers, and letting newcomers in (DESIGN section 6, "Joining").
 
-A newcomer asks every contact at once: seeds, addresses from zeroconf, an invite. Any peer can be asked: it
-welcomes the newcomer with its own descriptor and network time, and hands it to the leader, who sends the member
-table and introduces it to everybody. Without a leader the asked peer does that itself.
+A newcomer asks every contact at once: seeds, addresses from zeroconf, an invite. Any peer can be asked: it tells
+its boot, and asked again for that boot it welcomes the newcomer with its own descriptor and network time, and hands
+it to the leader, who sends the member table and introduces it to everybody. Without a leader the asked peer does
+that itself.
 
 Contacts stay: one that belongs to no living member is asked again, ever less often, so that islands that know
 nothing of each other's members meet through a common seed.
@@ -15,7 +16,7 @@ from typing import Final
 
 from protocol.config import ProtocolConfig
 from protocol.effects import MachineEffect, TellAddress
-from protocol.ids import ANY_RECEIVER
+from protocol.ids import ANY_RECEIVER, ShortId
 from protocol.messages import JoinReply, JoinRequest
 from protocol.statements import Address, Descriptor
 
@@ -60,13 +61,15 @@ class Joining:
                 self._contacts[address] = _Contact(next_try=now, pause_s=self.config.join_retry_s)
                 self._due = now
 
-    def ask(self, address: Address, *, own: Descriptor, now: float) -> MachineEffect:
-        """Introduce ourselves to whoever answers at ``address``."""
+    def ask(
+        self, address: Address, *, own: Descriptor, now: float, receiver: ShortId = ANY_RECEIVER, boot: int = 0
+    ) -> MachineEffect:
+        """Introduce ourselves to whoever answers at ``address``, or to the one boot of one peer there."""
         nonce = self.random.getrandbits(63)
         self._nonces[nonce] = now
         if len(self._nonces) > _NONCES_MAX:
             del self._nonces[next(iter(self._nonces))]
-        return TellAddress(address, JoinRequest(descriptor=own, nonce=nonce), ANY_RECEIVER)
+        return TellAddress(address, JoinRequest(receiver_boot=boot, descriptor=own, nonce=nonce), receiver)
 
     def is_answer(self, reply: JoinReply) -> bool:
         """Return whether ``reply`` answers a request of ours; each nonce is believed once."""

@@ -109,9 +109,12 @@ class Sync(Message, frozen=True, kw_only=True, tag=6):
 
 
 class BootNotice(Message, frozen=True, kw_only=True, tag=7):
-    """Answer to a message for another boot: this is my boot, send it again if it still matters."""
+    """Answer to a message for another boot: this is my boot, send it again if it still matters.
 
-    changes_state: ClassVar[bool] = False
+    Believed only by the boot that it is addressed to: whoever sent that message.
+    """
+
+    changes_state: ClassVar[bool] = False  # so that it is never answered with another
 
     descriptor: Descriptor
 
@@ -126,9 +129,11 @@ class WhoAreYou(Message, frozen=True, kw_only=True, tag=8):
 
 
 class JoinRequest(Message, frozen=True, kw_only=True, tag=10):
-    """A newcomer introduces itself to any peer (discovery: the receiver id may be unknown)."""
+    """A newcomer introduces itself to any peer (discovery: the receiver id may be unknown).
 
-    changes_state: ClassVar[bool] = False  # the newcomer cannot know any boot; the descriptor is signed and ordered
+    It cannot know the boot of whom it asks for the first time: a ``BootNotice`` tells it, and it asks again. So a
+    recorded introduction brings nobody back into the table of a peer that restarted.
+    """
 
     descriptor: Descriptor
     nonce: Counter

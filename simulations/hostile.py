@@ -24,6 +24,7 @@ from protocol.message import Message, Refusal, Reply, Request
 from protocol.messages import (
     Ack,
     Announce,
+    BootNotice,
     Gossip,
     Heartbeat,
     HeartbeatAck,
@@ -154,7 +155,7 @@ class HostileMember(asyncio.DatagramProtocol):
         except (RemoteProtocolError, DecodeError):
             return
         self._listen(message)
-        answer = self._answer(message)
+        answer = self._answer(message, opened.sender_boot)
         if answer is not None:
             self._send(answer, Address(addr[0], addr[1]), opened.sender)
 
@@ -196,7 +197,10 @@ class HostileMember(asyncio.DatagramProtocol):
                 if len(self._records) < _REMEMBERED_MAX:
                     self._records.setdefault(record.key, record)
 
-    def _answer(self, message: Message) -> Message | None:
+    def _answer(self, message: Message, sender_boot: int) -> Message | None:
+        if isinstance(message, BootNotice):
+            nonce = self._draws.getrandbits(63)
+            return JoinRequest(receiver_boot=sender_boot, descriptor=self._descriptor, nonce=nonce)
         if isinstance(message, Ping):
             # The wall clock that it tells is a lie as well; network time takes the median.
             return Ack(sequence=message.sequence, wall_ms=int(EPOCH_S * 1000) + self._draws.getrandbits(32))

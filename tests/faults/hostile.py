@@ -17,7 +17,7 @@ from protocol.envelope import Opened, Opener, Sealer
 from protocol.errors import RemoteProtocolError
 from protocol.identity import Identity
 from protocol.ids import ANY_RECEIVER, PeerId, short_id_of
-from protocol.messages import Ack, JoinReply, JoinRequest, Message, Ping
+from protocol.messages import Ack, BootNotice, JoinReply, JoinRequest, Message, Ping
 from protocol.network import NetworkIdentity
 from protocol.statements import Address, Descriptor, signed
 from tests.waiting import until_blocking
@@ -41,6 +41,7 @@ class HostileMember:
         self._socket.bind((_HOST, port))
         self._socket.settimeout(0.2)
         self._ending = False
+        self._replays = False
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._listen), threading.Thread(target=self._accept)]
         self.descriptor: Final = signed(
@@ -105,7 +106,8 @@ class HostileMember:
         self._send(addressed, peer.address, short_id_of(peer.peer_id), keep=True)
 
     def replay(self) -> None:
-        """Send every recorded datagram again, byte for byte."""
+        """Send every recorded datagram again, byte for byte, and from now on answer no question about them."""
+        self._replays = True
         for datagram, address in list(self.sent):
             self.send_bytes(datagram, address)
 
@@ -139,6 +141,9 @@ class HostileMember:
         self.heard.append(message)
         if isinstance(message, JoinReply):
             self.known[message.descriptor.peer_id] = message.descriptor
+        elif isinstance(message, BootNotice) and not self._replays:
+            request = JoinRequest(receiver_boot=opened.sender_boot, descriptor=self.descriptor, nonce=7)
+            self._send(request, source, opened.sender, keep=True)
         elif isinstance(message, Ping):
             ack = Ack(receiver_boot=opened.sender_boot, sequence=message.sequence, wall_ms=int(time.time() * 1000))
             self._send(ack, source, opened.sender, keep=False)

@@ -26,7 +26,7 @@ from protocol.effects import (
     Woken,
 )
 from protocol.identity import CachingVerifier
-from protocol.ids import ANY_RECEIVER, short_id_of
+from protocol.ids import short_id_of
 from protocol.messages import (
     Ack,
     Announce,
@@ -123,7 +123,7 @@ def test_message_for_another_boot_changes_nothing_and_is_answered_with_the_boot(
     subject = core(knows=RANKED, number=RANKED[-1])
     effects = subject.handle(received(vote_request(RANKED[0]), RANKED[0], to_boot=to_boot), START + 0.2)
 
-    notice = BootNotice(descriptor=subject.descriptor)
+    notice = BootNotice(receiver_boot=1, descriptor=subject.descriptor)
     there = descriptor(RANKED[0])
     assert effects == [Send(notice, there.address, short_id_of(there.peer_id))]
     assert subject.election.term == 0
@@ -184,16 +184,67 @@ def test_questions_to_strangers_are_bounded() -> None:
     assert 100 <= asked <= 200
 
 
-def test_peer_that_is_asked_who_it_is_introduces_itself_to_that_address() -> None:
-    """To whoever answers there: the asker's id need not be known."""
+def test_peer_that_is_asked_who_it_is_introduces_itself_to_the_asking_boot() -> None:
+    """At the address that the question came from."""
     subject = core()
-    effects = subject.handle(received(WhoAreYou(), 2), START + 0.1)
+    effects = subject.handle(received(WhoAreYou(), 2, boot=6), START + 0.1)
 
     (send,) = sent(effects, JoinRequest)
-    assert (send.address, send.receiver) == (descriptor(2).address, ANY_RECEIVER)
+    there = descriptor(2)
+    assert (send.address, send.receiver, send.message.receiver_boot) == (there.address, short_id_of(there.peer_id), 6)
+
+
+@pytest.mark.parametrize("to_boot", [0, BOOT - 1, BOOT + 1])
+def test_old_word_about_members_and_leaders_is_not_heard(to_boot: int) -> None:
+    """A recorded ping of a member is answered by a later boot, but what it told then may be over (threats, replay)."""
+    subject = core(knows=[2, 3])
+    gone = encode_evidence(descriptor(9))
+    claim = LeaderClaim(Ballot(1, identity(3).peer_id), 5)
+
+    for replayed in (Ping(sequence=1, updates=(gone,), claim=claim), Ack(sequence=1, wall_ms=1, updates=(gone,))):
+        effects = subject.handle(received(replayed, 2, to_boot=to_boot), START + 0.2)
+        assert sent(effects, CertificateRequest) == [] and events(effects) == []
+    assert subject.membership.table.find(identity(9).peer_id) is None
+
+    subject.handle(received(Ping(sequence=2, updates=(gone,)), 2), START + 0.2)
+    assert subject.membership.table.find(identity(9).peer_id) is not None
 
 
 # Joining
+
+
+@pytest.mark.parametrize("to_boot", [0, BOOT - 1, BOOT + 1])
+def test_introduction_to_another_boot_brings_nobody_in(to_boot: int) -> None:
+    """A newcomer learns the boot and asks again; a recorded introduction only gets the same small answer."""
+    subject = core()
+    effects = subject.handle(received(JoinRequest(descriptor=descriptor(2), nonce=7), 2, to_boot=to_boot), START + 0.1)
+
+    there = descriptor(2)
+    notice = BootNotice(receiver_boot=1, descriptor=ME)
+    assert effects == [Send(notice, there.address, short_id_of(there.peer_id))]
+    assert subject.membership.table.find(there.peer_id) is None
+
+
+def test_newcomer_that_is_told_the_boot_asks_again() -> None:
+    """The notice of a contact is no welcome yet."""
+    subject = core()
+    effects = subject.handle(received(BootNotice(descriptor=descriptor(2, boot=3)), 2, boot=3), START + 0.1)
+
+    (send,) = sent(effects)
+    there = descriptor(2)
+    assert isinstance(send.message, JoinRequest) and send.message.receiver_boot == 3
+    assert (send.address, send.receiver) == (there.address, short_id_of(there.peer_id))
+    assert subject.membership.table.find(there.peer_id) is None
+
+
+def test_notice_for_an_earlier_boot_teaches_nothing() -> None:
+    """It is a replay."""
+    subject = core(knows=[2])
+    later = descriptor(2, boot=9)
+
+    assert subject.handle(received(BootNotice(descriptor=later), 2, boot=9, to_boot=BOOT - 1), START + 0.2) == []
+    found = subject.membership.table.find(later.peer_id)
+    assert found is not None and found.descriptor.boot == 1
 
 
 def test_contacts_are_asked_in_the_same_call() -> None:
