@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from node.dht.quotas import MemberQuotas
 from node.dht.shelf import Shelf
 from node.dht.surroundings import Surroundings, may_write
 from node.ports import StoredRecord
@@ -29,6 +30,7 @@ class Keeper:
     def __init__(self, surroundings: Surroundings, shelf: Shelf) -> None:
         self._around = surroundings
         self._shelf = shelf
+        self.quotas: Final = MemberQuotas()
 
     async def take(
         self, records: Sequence[StoredRecord], *, sender: PeerId, is_replica: bool
@@ -55,7 +57,7 @@ class Keeper:
             else:
                 outcomes[index] = outcome
         if accepted:
-            committed = await self._commit(list(accepted.values()), is_replica=is_replica)
+            committed = await self._commit(list(accepted.values()), sender=sender, is_replica=is_replica)
             outcomes.update(zip(accepted, committed, strict=True))
         return [outcomes[index] for index in range(len(records))]
 
@@ -93,17 +95,45 @@ class Keeper:
             count, size = count - 1, size - len(known.value)
         if count + before >= limits.RECORDS_PER_OWNER_MAX or size + len(record.value) > limits.BYTES_PER_OWNER_MAX:
             return "quota-exceeded"
+        if not self._is_within_quota(record, sender=sender, is_replica=is_replica):
+            return "quota-exceeded"
         if not self._around.is_genuine(record, place):  # the dearest check comes last
             return "invalid"
         return ""
 
-    async def _commit(self, records: list[StoredRecord], *, is_replica: bool) -> list[RecordOutcome]:
+    def _is_within_quota(self, record: Record, *, sender: PeerId, is_replica: bool) -> bool:
+        """Return whether the member that sends ``record`` may have it stored; this peer itself has no quota."""
+        if sender == self._around.local:
+            return True
+        now = asyncio.get_running_loop().time()
+        if self._is_unknown(record, sender) and not self.quotas.may_bring(sender, len(record.value), now=now):
+            return False
+        return is_replica or self.quotas.may_write(sender, now=now)
+
+    def _is_unknown(self, record: Record, sender: PeerId) -> bool:
+        """Return whether nobody here knows the writer; those without a key share the quota of one writer."""
+        if record.author == sender or record.author_key == UNSIGNED_WRITER:
+            return False
+        return self._around.members.find(record.author) is None
+
+    def _count(self, record: Record, *, sender: PeerId, is_replica: bool) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._is_unknown(record, sender):
+            self.quotas.brought(sender, len(record.value), now=now)
+        if not is_replica:
+            self.quotas.wrote(sender, now=now)
+
+    async def _commit(
+        self, records: list[StoredRecord], *, sender: PeerId, is_replica: bool
+    ) -> list[RecordOutcome]:
         before = [self._shelf.read(stored.digest) for stored in records]
         winners = await self._shelf.commit(records, is_replica=is_replica)
         outcomes = []
         for stored, known, winner in zip(records, before, winners, strict=True):
             existed = known is not None and self._is_live(known)
             if winner == stored.record:
+                if sender != self._around.local:
+                    self._count(stored.record, sender=sender, is_replica=is_replica)
                 outcomes.append(RecordOutcome(outcome="synced", existed=existed))
             else:
                 outcomes.append(RecordOutcome(outcome="stale", existed=existed, newer=winner.head))

@@ -233,8 +233,9 @@ def _failure(verdict: Verdict, storing: Storing) -> OperationError:
         if all(reason == "quota-exceeded" for reason in reasons):
             return OperationError(
                 "quota-exceeded",
-                f"this peer wrote {limits.RECORDS_PER_OWNER_MAX} records or {limits.BYTES_PER_OWNER_MAX} bytes",
-                next_step="delete some, or write through another peer",
+                f"this peer wrote {limits.RECORDS_PER_OWNER_MAX} records or {limits.BYTES_PER_OWNER_MAX} bytes, or too "
+                "many in a short time",
+                next_step="delete some, wait a few seconds, or write through another peer",
             )
     refusals = f" ({', '.join(sorted(dict.fromkeys(reasons)))})" if reasons else ""
     if verdict == "late" and not synced and not reasons:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node.dht import quotas
 from node.dht.surroundings import may_write
 from protocol import limits
 from protocol.dht_messages import Fetch, Fetched, Holding, Offer, Offered, RecordOutcome, Store, Stored
@@ -14,7 +15,7 @@ from protocol.errors import StoreError
 from protocol.messages import HandoverWish, Refusal, Reply, Request
 from protocol.records import UNSIGNED_WRITER, Record, owner_of, stamp_of
 from protocol.statements import signed
-from tests.node.dht.cluster import Cluster, FakePeer, get, put
+from tests.node.dht.cluster import START_MS, Cluster, FakePeer, get, put
 from tests.node.dht.virtual_time import in_virtual_time
 from tests.protocol import samples
 
@@ -101,6 +102,64 @@ async def test_defect_32_quota_of_a_writer_is_kept(usage: tuple[int, int]) -> No
         assert (await store(cluster, smaller, is_replica=True)).outcome == "synced"
         assert (await get(cluster.peers[1], "color")).record.value == b""
         await put(cluster.peers[1], "more", b"fine")
+
+
+def invented(number: int, *, value: bytes = b"x") -> Record:
+    """Return an authentic record whose writer is a key pair that no member has."""
+    writer = samples.identity(100_000 + number)
+    draft = Record(
+        author_key=writer.public_key, key=f"invented/{number}", value=value, stamp=stamp_of(START_MS, number % 100)
+    )
+    return signed(draft, writer, samples.NETWORK_ID)
+
+
+@in_virtual_time
+async def test_invented_writers_share_the_quota_of_the_member_that_brings_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hostile member signs with any number of keys; all that it brings of strangers is bounded (threats, section 2).
+
+    Records of members, and its own, are still taken; and so are those that another member brings.
+    """
+    monkeypatch.setattr(limits, "RECORDS_PER_OWNER_MAX", 5)
+    monkeypatch.setattr(quotas, "_DAY_S", 10.0)
+    async with Cluster(3) as cluster:
+        outcomes = [await store(cluster, invented(number), is_replica=True) for number in range(8)]
+        assert [outcome.reason for outcome in outcomes] == [""] * 5 + ["quota-exceeded"] * 3
+        assert (await store(cluster, record_of(cluster.peers[2]), is_replica=True)).outcome == "synced"
+        assert (await store(cluster, record_of(cluster.peers[0], "own"), is_replica=True)).outcome == "synced"
+        honest = Store(records=(invented(9),))
+        reply = await cluster.peers[2].request(cluster.peers[1].peer_id, honest, timeout_s=1)
+        assert isinstance(reply, Stored) and reply.outcomes[0].outcome == "synced"
+
+        await asyncio.sleep(2.0)  # a fifth of a day's quota is free again
+        assert (await store(cluster, invented(20), is_replica=True)).reason == ""
+        assert (await store(cluster, invented(21), is_replica=True)).reason == "quota-exceeded"
+
+
+@in_virtual_time
+async def test_bytes_of_invented_writers_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever their number."""
+    monkeypatch.setattr(limits, "BYTES_PER_OWNER_MAX", 1000)
+    async with Cluster(2) as cluster:
+        outcomes = [await store(cluster, invented(number, value=bytes(400)), is_replica=True) for number in range(4)]
+        assert [outcome.reason for outcome in outcomes] == ["", "", "quota-exceeded", "quota-exceeded"]
+
+
+@in_virtual_time
+async def test_new_versions_of_one_member_have_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it writes the same key again and again, which no quota of space counts."""
+    monkeypatch.setattr(quotas, "WRITES_BURST", 3.0)
+    monkeypatch.setattr(quotas, "WRITES_PER_S", 2.0)
+    async with Cluster(2) as cluster:
+        writer = cluster.peers[0]
+
+        async def write(number: int) -> str:
+            later = record_of(writer, stamp=stamp_of(writer.now_ms(), number))
+            return (await store(cluster, later, is_replica=False)).reason
+
+        assert [await write(number) for number in range(5)] == ["", "", "", "quota-exceeded", "quota-exceeded"]
+        await asyncio.sleep(0.6)
+        assert [await write(10), await write(11)] == ["", "quota-exceeded"]
+        await put(cluster.peers[1], "more", b"others go on")
 
 
 @in_virtual_time
