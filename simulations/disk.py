@@ -17,6 +17,7 @@ from node.ports import StoredRecord
 from protocol.effects import Promise
 from protocol.errors import DiskFull
 from protocol.identity import Identity
+from protocol.invite_book import IssuedInvite
 from protocol.records import Record
 from protocol.statements import Descriptor, VoterList
 from simulations.memory_records import MemoryRecordStore
@@ -101,8 +102,9 @@ class VirtualRecords:
         return self._store.collected_before
 
     async def commit(self, records: Sequence[StoredRecord]) -> Sequence[Record]:
-        """Store what wins."""
-        self._disk.check_space()
+        """Store what wins; deletes fit always, as on a disk that is only nearly full."""
+        if not all(stored.record.is_tombstone for stored in records):
+            self._disk.check_space()
         self.unfinished.append(records)
         await asyncio.sleep(self._disk.sync_duration_s())
         self.unfinished.remove(records)
@@ -156,12 +158,20 @@ class OpenDisk:
         self.votes: Final = _Votes(platter)
         self.voters = () if platter.voters is None else (platter.voters,)
         self.remembered = platter.remembered
+        self.invites: Sequence[IssuedInvite] = ()
         self.tokens = TOKENS
         self.records: Final = VirtualRecords(platter)
 
     def keep_voters(self, voters: VoterList) -> None:
         """Keep the list of voters."""
         self.platter.voters = voters
+
+    def keep_invites(self, invites: Sequence[IssuedInvite]) -> None:
+        """Nobody is invited into a simulated network: what is kept is not read again."""
+
+    def apis_here(self) -> Sequence[str]:
+        """Return none: simulated peers have no API on any machine."""
+        return ()
 
     def remember(self, living: Sequence[Descriptor]) -> None:
         """Keep the members for the next start."""

@@ -17,6 +17,7 @@ from node.ports import StoredRecord
 from node.storage.group_commit import GroupCommit
 from node.storage.record_file import DamagedRecords, connect, open_file, suspect
 from node.storage.record_tables import RecordTables
+from node.storage.space import check_space
 from node.storage.sqlite_errors import SQLITE_ERRORS, is_damage, sqlite_errors, store_error_of
 from protocol.errors import StoreError
 from protocol.ids import Digest
@@ -68,6 +69,8 @@ class SqliteRecordStore:
     async def commit(self, records: Sequence[StoredRecord]) -> Sequence[Record]:
         if not records:
             return []
+        if not all(stored.record.is_tombstone for stored in records):
+            check_space(self.path.parent)
         return await self._group.run(
             lambda: [self._writing.store(stored) for stored in records], weight_bytes=_weight_bytes(records)
         )
