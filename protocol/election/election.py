@@ -161,8 +161,7 @@ class Election:
         change = station.see(electorate)
         if station.in_council and not was_in_council:
             self._allegiance.heard(now)  # heartbeats come from now on
-        is_lost = leader is not None and not station.is_living(leader)
-        if is_lost:
+        if leader is not None and not (station.is_living(leader) and self._is_believed(now)):
             roles.become_follower(now)
         held = self._proofs.take_held(now)
         if held is not None:
@@ -267,6 +266,13 @@ class Election:
         followed = self._allegiance.certificate
         assert followed is None or followed.ballot == self._promises.highest
         assert followed is self._reported_certificate and self.role == self._reported_role
+
+    def _is_believed(self, now: float) -> bool:
+        """Return whether the followed leader may be followed on: one that was taken on trust must hold in each view."""
+        followed = self._allegiance.certificate
+        if followed is None or not self._promises.is_on_trust(now):
+            return True
+        return self._station.rules.holds(followed, self._station.council)
 
     # Heartbeats
 

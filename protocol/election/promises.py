@@ -5,6 +5,7 @@ for one candidate, in one term, across boots. A ballot that was accepted with it
 voted in, also fence: acts of earlier leaders are refused.
 """
 
+import math
 from typing import Final
 
 from protocol.effects import Promise
@@ -24,11 +25,19 @@ member from driving one candidate beyond the jump that the others accept.
 """
 
 
+TRUST_S: Final = 600.0
+"""How long a peer that knew no term follows a far one on trust: it signs nothing, and keeps nothing on disk.
+
+Whoever comes into an old network has nothing to compare its term with. If the only peers it met lied, it has to be
+able to follow the others once it meets them.
+"""
+
+
 class Promises:
     """The promise on disk, and the terms heard of since.
 
     Invariants:
-        1. ``voted`` and ``highest`` never fall.
+        1. ``voted`` never falls, and ``highest`` only when what was accepted on trust is forgotten.
         2. ``council_hash`` belongs to ``voted``.
     """
 
@@ -46,6 +55,7 @@ class Promises:
         self.may_vote = may_vote and not self.lost_in
         self._relearns = relearns
         self._hearsay_term = 0
+        self._trusts_until = -math.inf
         self._told_by: dict[PeerId, None] = {}
 
     @property
@@ -74,6 +84,10 @@ class Promises:
         """Return whether the term rises more than an honest network can make it rise."""
         return ballot.term > self.top.term + TERM_JUMP_MAX
 
+    def is_out_of_reach(self, ballot: Ballot) -> bool:
+        """Return whether others could not follow this peer to ``ballot`` in one campaign (``HEARSAY_RISE_MAX``)."""
+        return ballot.term > self.top.term + HEARSAY_RISE_MAX
+
     def is_jump_of_proof(self, ballot: Ballot) -> bool:
         """The same for a certificate: a peer that never signed nor accepted anything has no term to compare with."""
         return self.top != NO_BALLOT and self.is_jump(ballot)
@@ -89,7 +103,10 @@ class Promises:
         return ballot.term < self.voted.term and ballot.candidate != self.voted.candidate
 
     def allows_vote(self, ballot: Ballot, council_hash: bytes) -> bool:
-        """Return whether this peer may sign ``ballot`` in that council, for the first time or again."""
+        """Return whether this peer may sign ``ballot`` in that council, for the first time or again.
+
+        Not while it is on trust (``is_on_trust``), whatever this says.
+        """
         if ballot == self.voted and ballot.term:
             return self.may_vote and council_hash == self.council_hash
         return self.may_vote and ballot.term > self.voted.term and ballot.term > self.highest.term
@@ -101,12 +118,25 @@ class Promises:
         self.voted, self.council_hash = ballot, council_hash
         return is_new
 
-    def accept(self, ballot: Ballot) -> bool:
+    def is_on_trust(self, now: float) -> bool:
+        """Return whether the highest ballot was accepted with nothing to compare it with, a short time ago."""
+        return now < self._trusts_until
+
+    def forget_trust(self, now: float) -> None:
+        """Drop the fence that was accepted on trust, as if it had never been shown."""
+        if self.is_on_trust(now):
+            self.highest, self._trusts_until, self._hearsay_term = NO_BALLOT, -math.inf, 0
+
+    def accept(self, ballot: Ballot, *, now: float) -> bool:
         """Move the fence up to an accepted certificate; return whether the disk must learn it.
 
         A vote in the same term already fences after a restart, so those who voted need not write again.
         """
+        if self.is_jump(ballot):
+            self._trusts_until = now + TRUST_S
         self.highest = max(self.highest, ballot)
+        if self.is_on_trust(now):
+            return False
         if not self.may_vote and self._relearns:
             self._end_silence(ballot.term)
             return True

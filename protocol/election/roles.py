@@ -65,12 +65,13 @@ class Roles:
         self.leadership = None
         self._failures = 0
         if announce is None:
+            self._station.promises.forget_trust(now)
             self._allegiance.drop(now=now, for_another=for_another)
         else:
             self.candidacy.abandon()
             self._handover = None
             self._yielded_to = None
-            self.has_unsaved_ballot |= self._station.promises.accept(announce.certificate.ballot)
+            self.has_unsaved_ballot |= self._station.promises.accept(announce.certificate.ballot, now=now)
             self._allegiance.follow(announce.certificate, followers=announce.followers, now=now)
         self.plan(now)
 
@@ -91,7 +92,7 @@ class Roles:
         self._handover = None
         self._stand_at = math.inf
         self._failures = 0
-        self.has_unsaved_ballot |= self._station.promises.accept(certificate.ballot)
+        self.has_unsaved_ballot |= self._station.promises.accept(certificate.ballot, now=now)
         leadership = Leadership(self._station, certificate, asked_votes_at=campaign.asked_votes_at, now=now)
         self.leadership = leadership
         self._allegiance.follow(certificate, followers=leadership.followers, now=now)

@@ -108,7 +108,9 @@ class Station:
 
     def may_vote(self, ballot: Ballot, council_hash: bytes, *, release: Release | None, now: float) -> bool:
         """Return whether this peer may sign ``ballot`` in that council, now."""
-        return self.promises.allows_vote(ballot, council_hash) and self.may_grant(ballot, release=release, now=now)
+        if self.promises.is_on_trust(now) or not self.promises.allows_vote(ballot, council_hash):
+            return False
+        return self.may_grant(ballot, release=release, now=now)
 
     def may_grant(self, ballot: Ballot, *, release: Release | None = None, now: float) -> bool:
         """Return whether this voter's voice, a vote or an ack, is free for the candidate of ``ballot``."""

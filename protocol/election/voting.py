@@ -55,7 +55,9 @@ class Voter:
         ballot, council = request.ballot, request.council
         if ballot.peer_id != sender or station.me not in council or not is_well_formed(council):
             return Opinion.NO
-        if promises.is_jump(ballot) or not promises.allows_vote(ballot, council_hash(council)):
+        if promises.is_on_trust(now) or promises.is_jump(ballot):
+            return Opinion.NO
+        if not promises.allows_vote(ballot, council_hash(council)):
             return Opinion.NO
         if not station.rules.may_lead(sender, station.council):
             return Opinion.NO
@@ -124,8 +126,8 @@ class Voter:
         if self._clings_to_leader(request, sender, now):
             if not request.is_merge or not self._station.rules.unites_sides:
                 return Opinion.NOT_NOW
-            if not self._allegiance.may_change(now):
-                return Opinion.NO
+            if not self._allegiance.may_change(now) or self._station.promises.is_out_of_reach(request.ballot):
+                return Opinion.NO  # who left its leader for a term that nobody else reaches would follow nobody
         prefers_another = self._favourite is not None and self._favourite < sender and now < self._favours_until
         return Opinion.NOT_NOW if prefers_another and isinstance(request, PreVoteRequest) else Opinion.YES
 

@@ -8,10 +8,12 @@ from protocol.config import LOCAL
 from protocol.effects import LeaderChanged, Persist, Promise, Report, Tell
 from protocol.election.promises import NO_BALLOT, NO_COUNCIL_HASH
 from protocol.limits import TERM_JUMP_MAX
-from protocol.messages import Announce, CertificateRequest, Heartbeat, HeartbeatAck, LeaderClaim
+from protocol.messages import Announce, CertificateRequest, Heartbeat, HeartbeatAck, LeaderClaim, VoteReply
 from protocol.statements import Certificate
-from tests.protocol.election.papers import ballot, certificate, follower, leader, names, newcomer, told
+from tests.protocol.election.papers import ballot, certificate, follower, leader, names, newcomer, told, vote_request
 from tests.protocol.election.town import electorate, id_of, ids
+
+HUGE = 2**62
 
 
 def announce(paper: Certificate, followers: int = 5) -> Announce:
@@ -66,6 +68,40 @@ def test_certificate_that_proves_nothing_here_is_not_followed(paper: Certificate
 
     assert subject.leader == id_of(2)
     assert not {"LeaderChanged", "Persist"} & set(names(effects))
+
+
+def test_newcomer_that_met_only_liars_follows_the_others_once_it_meets_them() -> None:
+    """Whoever knows no term accepts any; it signs nothing for it, and lets go when it does not hold among the others.
+
+    Here two peer ids of one hostile member, 8 and 9, tell a newcomer of a huge term; then it meets the network.
+    """
+    subject = newcomer(1, sees=[1, 8, 9])
+    subject.handle(announce(certificate(8, term=HUGE, council=[1, 8, 9], signers=[8, 9]), 3), id_of(8), 0.01)
+    assert subject.leader == id_of(8)
+    asked = vote_request(9, term=HUGE + 1, council=[1, 8, 9], is_merge=True)
+    assert [reply.vote for _, reply in told(subject.handle(asked, id_of(9), 0.02)) if isinstance(reply, VoteReply)] == [
+        None
+    ]
+
+    effects = subject.electorate_changed(electorate([0, 1, 2, 3, 4, 8, 9]), 0.1)
+    assert names(effects)[-1] == "LeaderChanged" and subject.leader is None
+    subject.handle(announce(certificate(0, council=range(5))), id_of(0), 0.11)
+    assert (subject.leader, subject.term) == (None, 0)
+
+    subject.electorate_changed(electorate(range(5)), 0.2)
+    subject.handle(announce(certificate(0)), id_of(0), 0.21)
+    assert (subject.leader, subject.term) == (id_of(0), 1)
+    subject.check_invariants()
+
+
+def test_old_network_is_joined_on_trust() -> None:
+    """A certificate that holds in each view is followed on."""
+    subject = newcomer(4)
+    effects = subject.handle(announce(certificate(0, term=HUGE, signers=range(4))), id_of(0), 0.01)
+    assert names(effects) == ["LeaderChanged"]
+
+    subject.electorate_changed(electorate(range(6)), 0.1)
+    assert (subject.leader, subject.term) == (id_of(0), HUGE)
 
 
 def test_stored_floor_outlives_a_restart() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.effects import Promise
-from protocol.election.promises import HEARSAY_RISE_MAX, NO_BALLOT, NO_COUNCIL_HASH, NOBODY, Promises
+from protocol.election.promises import HEARSAY_RISE_MAX, NO_BALLOT, NO_COUNCIL_HASH, NOBODY, TRUST_S, Promises
 from protocol.limits import TERM_JUMP_MAX
 from protocol.statements import Ballot
 from tests.protocol.election.papers import ballot
@@ -69,6 +69,31 @@ def test_fresh_peer_joins_an_old_network() -> None:
     assert fresh.is_jump(ballot(10**6, 1))
 
 
+def test_far_term_of_a_fresh_peer_is_taken_on_trust() -> None:
+    """Nothing of it reaches the disk, and it is forgotten whole; after a time it counts like any other."""
+    subject = Promises(None, may_vote=False)
+    assert subject.accept(ballot(2**62, 1), now=5.0) is False
+    subject.hear(ballot(2**62 + 7, 1))
+    assert (subject.top, subject.may_vote) == (ballot(2**62, 1), False)
+
+    subject.forget_trust(now=6.0)
+    assert (subject.top, subject.known_term, subject.is_on_trust(6.0)) == (NO_BALLOT, 0, False)
+
+    assert subject.accept(ballot(10**6, 1), now=10.0) is False
+    assert subject.accept(ballot(10**6 + 1, 1), now=10.0 + TRUST_S) is True
+    subject.forget_trust(now=11.0 + TRUST_S)
+    assert subject.top == ballot(10**6 + 1, 1)
+
+
+def test_term_within_reach_is_no_matter_of_trust() -> None:
+    """Nearly all networks are so young: what was accepted stays."""
+    subject = Promises(None, may_vote=True)
+    assert subject.accept(ballot(TERM_JUMP_MAX, 1), now=5.0) is True
+
+    subject.forget_trust(now=6.0)
+    assert subject.top == ballot(TERM_JUMP_MAX, 1)
+
+
 def test_hearsay_moves_the_next_term_by_a_bounded_step() -> None:
     """No signature proves what a refusal says."""
     subject = promises(voted=ballot(5, 1))
@@ -80,8 +105,8 @@ def test_hearsay_moves_the_next_term_by_a_bounded_step() -> None:
 
 def test_votes_already_fence_so_only_others_write_again() -> None:
     """Who signed in term 3 need not sync the certificate of term 3."""
-    assert promises(voted=ballot(3, 1)).accept(ballot(3, 1)) is False
-    assert promises(voted=ballot(2, 1)).accept(ballot(3, 1)) is True
+    assert promises(voted=ballot(3, 1)).accept(ballot(3, 1), now=0.0) is False
+    assert promises(voted=ballot(2, 1)).accept(ballot(3, 1), now=0.0) is True
 
 
 def test_silent_voter_votes_again_once_a_majority_of_the_others_told_their_terms() -> None:
@@ -124,7 +149,7 @@ def test_no_history_signs_twice_in_one_term(steps: list[tuple[str, Ballot | None
             continue
         assert asked is not None
         if step == "accept":
-            if asked >= subject.floor and subject.accept(asked):
+            if asked >= subject.floor and subject.accept(asked, now=0.0):
                 disk = subject.promise
         elif council_hash is not None and subject.allows_vote(asked, council_hash):
             if subject.vote(asked, council_hash):

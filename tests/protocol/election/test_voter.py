@@ -5,7 +5,7 @@ import pytest
 from protocol.config import LOCAL
 from protocol.effects import LeaderChanged, Persist, Promise, Report, RoleChanged, Tell
 from protocol.election import Election
-from protocol.election.promises import NO_BALLOT
+from protocol.election.promises import HEARSAY_RISE_MAX, NO_BALLOT
 from protocol.messages import Announce, Heartbeat, PreVoteReply, PreVoteRequest, VoteReply, VoteRequest
 from protocol.statements import council_hash
 from tests.protocol.election.papers import (
@@ -140,6 +140,13 @@ def test_leader_that_stands_again_itself_is_not_clung_to() -> None:
 def test_merge_gets_a_yes_in_spite_of_a_living_leader() -> None:
     """Two sides are to be united."""
     assert granted(follower(1, of=0), pre_vote_request(2, is_merge=True), 2, 0.1)
+
+
+@pytest.mark.parametrize(("rise", "expected"), [(HEARSAY_RISE_MAX, True), (HEARSAY_RISE_MAX + 1, False)])
+def test_living_leader_is_left_only_for_a_term_that_others_reach(rise: int, expected: bool) -> None:
+    """A hostile candidate would otherwise take single voters so far up that they follow nobody for a minute."""
+    request = pre_vote_request(2, term=1 + rise, is_merge=True)
+    assert granted(follower(1, of=0), request, 2, 0.1) is expected
 
 
 def test_voter_leaves_a_living_leader_once_per_pause() -> None:
