@@ -14,6 +14,7 @@ import click
 
 from node.api_client import Answer
 from node.cli.failures import CommandFailed, refused, wrong_use
+from node.cli.interrupts import interruptible
 from node.cli.options import Options, PairCommand, Seconds, pass_options
 from node.cli.output import counted, escape, is_terminal, print_bytes, print_json, print_line, print_note, print_table
 from node.cli.session import Session
@@ -125,7 +126,7 @@ def watch(options: Options, /, prefix: str, exact: bool) -> None:
     Goes on at another peer when the asked one ends; a change may then be printed twice.
     """
     path = f"/v1/kv-watch?{'key' if exact else 'prefix'}={_quoted_prefix(prefix)}"
-    with closing(Session(options, "read")) as session:
+    with closing(Session(options, "read")) as session, interruptible():
         if is_terminal(sys.stderr) and not options.as_json:
             print_note("watching; Ctrl-C ends")
         for event in session.events(path):
