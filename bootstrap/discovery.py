@@ -47,7 +47,7 @@ OPEN_TIMEOUT_S: Final = 1.0
 """For the multicast sockets to be ready; they are local."""
 
 SLOT_RETRY_S: Final = 10.0
-"""Between two looks for a free announcer's slot, and between two attempts after zeroconf failed."""
+"""Between two looks for a free announcer's slot and for new addresses, and two attempts after zeroconf failed."""
 
 CLOSE_TIMEOUT_S: Final = 1.0
 """For the goodbye; after it the sockets are closed all the same."""
@@ -126,6 +126,7 @@ class ZeroconfDiscovery:
         self._alone = True
         self._changed = asyncio.Event()
         self._failure_told = False
+        self._hosts: frozenset[str] = frozenset()
         self._own_addresses: frozenset[Address] = frozenset()
         self._zeroconf: AsyncZeroconf | None = None
         self._browser: AsyncServiceBrowser | None = None
@@ -174,6 +175,8 @@ class ZeroconfDiscovery:
         while True:
             pause_s = SLOT_RETRY_S
             try:
+                if self._zeroconf is not None and self._hosts != frozenset(_interfaces(self._bind)):
+                    await self._close()  # this machine moved: what was announced leads nowhere
                 if self._slots.acquire():
                     await self._open()
                     await self._announce()
@@ -202,6 +205,7 @@ class ZeroconfDiscovery:
         logging.getLogger("zeroconf").setLevel(logging.ERROR)
         interfaces = _interfaces(self._bind)
         _check_multicast(interfaces)
+        self._hosts = frozenset(interfaces)
         self._own_addresses = frozenset(Address(host, self._port) for host in interfaces)
         self._zeroconf = AsyncZeroconf(interfaces=interfaces, ip_version=IPVersion.V4Only)
         async with asyncio.timeout(OPEN_TIMEOUT_S):

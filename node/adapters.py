@@ -13,7 +13,7 @@ from node.config import PeerConfig
 from node.ports import RecordStore
 from protocol.effects import Event, Promise
 from protocol.identity import Identity, Verifier
-from protocol.statements import Descriptor, VoterList
+from protocol.statements import Address, Descriptor, VoterList
 
 
 class VoteKeeper(Protocol):
@@ -97,3 +97,11 @@ class Adapters:
 
     observe: Callable[[Event], None] = ignore
     """Hears what the core reports, before anybody else."""
+def stay(current: str, contacts: Sequence[Address]) -> str:
+    """Return the address that the machine had before."""
+    return current
+
+
+    present_address: Callable[[str, Sequence[Address]], str] = stay
+    """Returns the address that this machine has now, given the one that it had and whom it is to reach."""
+

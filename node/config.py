@@ -34,6 +34,9 @@ class PeerConfig:
     advertise: str | None = None
     """Address that others should use; by default the bound one."""
 
+    roams: bool = False
+    """Whether ``advertise`` was read from this machine, which may get another address while the peer runs."""
+
     seeds: tuple[Address, ...] = ()
     profile: Profile = "local"
     k: int = 8
@@ -62,3 +65,11 @@ class PeerConfig:
     def advertised_host(self) -> str:
         """The host that goes into the descriptor."""
         return self.advertise or self.bind
+
+    def address_at(self, host: str) -> Address:
+        """Where the peer port is, on a machine that others reach at ``host``."""
+        return Address(host, self.port)
+
+    def api_at(self, host: str) -> Address:
+        """Where the API is, on a machine that others reach at ``host``."""
+        return Address(host if self.api_bind == "0.0.0.0" else self.api_bind, self.api_port)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bootstrap.discovery import Discovery, NoDiscovery, ZeroconfDiscovery
-from bootstrap.own_address import is_unspecified, own_address
+from bootstrap.own_address import is_unspecified, own_address, present_address
 from bootstrap.peer_log import attach_log, is_log_full
 from bootstrap.seeds import resolve_seeds
 from node.adapters import Adapters, Disk
@@ -37,9 +37,12 @@ def _real_discovery(config: PeerConfig, disk: Disk) -> Discovery:
 
 
 REAL: Final = Adapters(
-    open_disk=PeerDisk.opened, make_discovery=_real_discovery, make_verifier=CachingVerifier
+    open_disk=PeerDisk.opened,
+    make_discovery=_real_discovery,
+    make_verifier=CachingVerifier,
+    present_address=present_address,
 )
-"""The peer's folder and multicast DNS."""
+"""The peer's folder, multicast DNS, and the addresses of this machine."""
 
 
 async def main(
@@ -103,13 +106,14 @@ async def _located(config: PeerConfig, seeds: Sequence[str]) -> PeerConfig:
     """
     contacts = (*config.seeds, *await resolve_seeds(seeds))
     advertise = config.advertise
+    roams = advertise is None and is_unspecified(config.bind)
     if advertise is not None:
         advertise = (await resolve_seeds([f"[{advertise}]:1" if ":" in advertise else f"{advertise}:1"]))[0].host
-    elif is_unspecified(config.bind):
+    elif roams:
         advertise = own_address(contacts)
     # The address at which others are told to find the API must be one that the API answers to.
     api_hosts = config.api_hosts if advertise is None else (*config.api_hosts, advertise)
-    return dataclasses.replace(config, seeds=contacts, advertise=advertise, api_hosts=api_hosts)
+    return dataclasses.replace(config, seeds=contacts, advertise=advertise, roams=roams, api_hosts=api_hosts)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -147,5 +151,6 @@ def _log_to_stderr(path: Path | None) -> None:
     handler = logging.StreamHandler(sys.stderr) if path is None else _BoundedHandler(path)
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for chatty in ("kademlia", "rpcudp", "asyncio", "aiohttp.access"):
+    for chatty in ("kademlia", "rpcudp", "aiohttp.access"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # its warnings are about connections that others broke off

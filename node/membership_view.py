@@ -37,6 +37,10 @@ class MembershipView:
             self._living = tuple(member.descriptor for member in self._table if member.is_living)
         return self._living
 
+    def others(self) -> Sequence[Descriptor]:
+        """Return ``living`` without the local peer."""
+        return [descriptor for descriptor in self.living() if descriptor.peer_id != self._local]
+
     def find(self, peer_id: PeerId) -> Descriptor | None:
         """Return what is known of a member in any state, or None."""
         member = self._table.find(peer_id)

@@ -28,12 +28,14 @@ from node.reports import Reports
 from node.service import PeerEvent, ReadResult, WatchedChange
 from node.shapes import Health, KeyListing, Leader, Member, Status, WriteReceipt
 from node.transport import Transport
+from node.roaming import Roaming
 from protocol.config import PROFILES
 from protocol.core import Core, CoreStart
 from protocol.effects import (
     Alarm,
     ContactsFound,
     Event,
+    AddressChanged,
     LeaderChanged,
     LeaveAsked,
     MemberChanged,
@@ -43,7 +45,7 @@ from protocol.errors import EnvironmentFault, StoreError
 from protocol.ids import PeerId
 from protocol.messages import HandoverWish, Request
 from protocol.records import Record
-from protocol.statements import Address, Descriptor, signed
+from protocol.statements import Descriptor, signed
 
 _log = logging.getLogger("pair.peer")
 
@@ -96,7 +98,7 @@ class Peer:
         await self._api.start()
         self._parts.push_async_callback(self._api.stop)
         self._parts.callback(self._events.close)
-        self._disk.begin_run(address=str(self._core.descriptor.address), api=f"http://{self._core.descriptor.api}")
+        self._begin_run()
         self._driver.handle(ContactsFound(self._config.seeds))
         await self._discovery.start(lambda address: self._driver.handle(ContactsFound((address,))))
         self._parts.push_async_callback(self._discovery.stop)
@@ -104,6 +106,9 @@ class Peer:
         _log.info("started %s at %s, API %s", self._config.name, self._core.descriptor.address, self._api.port)
 
     async def stop(self) -> None:
+        if self._config.roams:
+            self._roaming.start()
+            self._parts.push_async_callback(self._roaming.stop)
         """Say goodbye and stop all parts. Idempotent."""
         await self._parts.aclose()
 
@@ -147,6 +152,12 @@ class Peer:
             requester=exchange,
             store=disk.records,
             time=self,
+        self._roaming = Roaming(
+            current=lambda: self._core.descriptor.address.host,
+            contacts=lambda: (*config.seeds, *(member.address for member in self._members.others())),
+            look=self._adapters.present_address,
+            moved=self._moved,
+        )
             verifier=self._verifier,
             random=self._random,
             k=config.k,
@@ -168,8 +179,8 @@ class Peer:
         descriptor = Descriptor(
             author_key=disk.identity.public_key,
             name=config.name,
-            address=Address(config.advertised_host, config.port),
-            api=Address(config.advertised_host if config.api_bind == "0.0.0.0" else config.api_bind, config.api_port),
+            address=config.address_at(config.advertised_host),
+            api=config.api_at(config.advertised_host),
             boot=disk.boot,
             incarnation=0,
             version=__version__,
@@ -209,6 +220,17 @@ class Peer:
             case Alarm(text):
                 _log.warning("alarm: %s", text)
                 self._events.publish("alarm", {"text": text})
+    def _begin_run(self) -> None:
+        own = self._core.descriptor
+        self._disk.begin_run(address=str(own.address), api=f"http://{own.api}")
+
+    def _moved(self, host: str) -> None:
+        self._driver.handle(AddressChanged(self._config.address_at(host), self._config.api_at(host)))
+        try:
+            self._begin_run()
+        except StoreError as error:
+            _log.warning("other programs here look for this peer at its old address: %s", error)
+
             case _:
                 pass
 

@@ -76,6 +76,14 @@ class HandoverAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressChanged:
+    """This machine has another address now, as a laptop has after it was carried elsewhere."""
+
+    address: Address
+    api: Address
+
+
+@dataclass(frozen=True, slots=True)
 class LeaveAsked:
     """This peer will stop: tell the others."""
 
@@ -93,7 +101,15 @@ class WallClockRead:
 
 
 Input: TypeAlias = (
-    Received | ContactsFound | WallClockRead | LinkLost | ConnectionRefused | HandoverAsked | LeaveAsked | Woken
+    Received
+    | ContactsFound
+    | WallClockRead
+    | LinkLost
+    | ConnectionRefused
+    | HandoverAsked
+    | AddressChanged
+    | LeaveAsked
+    | Woken
 )
 
 

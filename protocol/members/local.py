@@ -8,7 +8,7 @@ import msgspec
 from protocol.config import ProtocolConfig
 from protocol.identity import Identity, Verifier
 from protocol.ids import NetworkId, PeerId
-from protocol.statements import Accusation, Descriptor, Leave, Statement, signed
+from protocol.statements import Accusation, Address, Descriptor, Leave, Statement, signed
 
 Kind: TypeAlias = Literal["silent", "refused"]
 """What an accuser saw: no answer, or an operating system that says nobody listens."""
@@ -61,6 +61,11 @@ class LocalPeer:
         renewed = msgspec.structs.replace(self.descriptor, incarnation=incarnation, signature=b"")
         self.descriptor = signed(renewed, self._identity, self._network_id)
         return self.descriptor
+
+    def relocate(self, *, address: Address, api: Address) -> Descriptor:
+        """Describe this peer anew, with the addresses that it has now."""
+        self.descriptor = msgspec.structs.replace(self.descriptor, address=address, api=api)
+        return self.refute(above=self.descriptor.incarnation)
 
     def farewell(self) -> Leave:
         """Return the signed statement that this peer leaves in its present boot and incarnation."""

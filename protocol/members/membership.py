@@ -28,7 +28,7 @@ from protocol.members.spreading import Spreading
 from protocol.members.suspicion import Suspicions
 from protocol.members.table import LIVING_STATES, Member, MemberTable
 from protocol.messages import Ack, Gossip, IndirectAck, LeaderClaim, Message, Ping, PingRequest, Sync
-from protocol.statements import Accusation, Descriptor, Evidence
+from protocol.statements import Accusation, Address, Descriptor, Evidence
 
 SECOND_PROBES = 6
 """Peers that probe a fresh suspect at once, on average: they clear it or confirm it long before their turn comes."""
@@ -221,6 +221,13 @@ class Membership:
             self._judge.give_up(member, now=now)
         self._spreading.schedule(now=now)
         return self._with_changes([], now)
+    def relocate(self, *, address: Address, api: Address, now: float) -> list[MachineEffect]:
+        """Tell the others where this peer is from now on; the old address need not exist any more."""
+        if self._has_left or (address, api) == (self.descriptor.address, self.descriptor.api):
+            return []
+        self._redescribe(self._local.relocate(address=address, api=api), now)
+        return self._with_changes([], now)
+
 
     def leave(self, *, now: float) -> list[MachineEffect]:
         """Say goodbye and fall silent."""
@@ -324,10 +331,13 @@ class Membership:
                 effects.append(Report(Alarm("another process runs with the key of this peer: stop one of them")))
             return False
         self._health.worsen()
-        self.table.describe(self.table.local, self._local.refute(above=evidence.incarnation))
-        self._news.add(self._local.descriptor)
-        self._spreading.schedule(now=now)
+        self._redescribe(self._local.refute(above=evidence.incarnation), now)
         return True
+    def _redescribe(self, own: Descriptor, now: float) -> None:
+        self.table.describe(self.table.local, own)
+        self._news.add(own)
+        self._spreading.schedule(now=now)
+
 
     def _correct(self, member: Member, is_outdated: bool, effects: list[MachineEffect]) -> None:
         """Show ``member`` our descriptor when it told us something older or untrue about ourselves."""

@@ -10,6 +10,7 @@ from protocol.codec import encode_evidence
 from protocol.config import LOCAL
 from protocol.core import Core, CoreStart
 from protocol.effects import (
+    AddressChanged,
     Alarm,
     ContactsFound,
     Effect,
@@ -45,7 +46,7 @@ from protocol.messages import (
     VoteRequest,
     WhoAreYou,
 )
-from protocol.statements import Ballot, Certificate, Descriptor, Leave, Vote, council_hash, signed
+from protocol.statements import Address, Ballot, Certificate, Descriptor, Leave, Vote, council_hash, signed
 from tests.protocol.samples import NETWORK, descriptor, identity
 
 START = 1000.0
@@ -430,6 +431,30 @@ def test_links_are_held_to_the_leader_and_to_two_successors() -> None:
     kept = [effect for effect in pass_time(subject, until=START + 0.5) if isinstance(effect, KeepLinks)]
 
     assert [peer.peer_id for peer in kept[-1].peers] == [identity(RANKED[number]).peer_id for number in (0, 1, 3)]
+
+
+def test_links_follow_a_peer_that_moved() -> None:
+    """A link leads to an address: where the peer was, another machine may refuse in its name."""
+    subject = core(knows=RANKED, number=RANKED[4])
+    pass_time(subject, until=START + 0.5)
+    moved = descriptor(RANKED[0], incarnation=1, port=9999)
+
+    gossip = Gossip(updates=(encode_evidence(moved),), receiver_boot=BOOT)
+    effects = subject.handle(received(gossip, RANKED[0]), START + 0.5) + pass_time(subject, until=START + 0.7)
+
+    kept = [effect for effect in effects if isinstance(effect, KeepLinks)]
+    assert moved in kept[-1].peers
+
+
+def test_a_move_is_passed_to_the_membership() -> None:
+    """The others hear the new address, and the peer knows itself there."""
+    subject = core(knows=RANKED)
+    address, api = Address("192.0.2.7", 7400), Address("192.0.2.7", 8400)
+
+    effects = subject.handle(AddressChanged(address, api), START)
+
+    assert (subject.descriptor.address, subject.descriptor.api) == (address, api)
+    assert Report(MemberChanged(subject.descriptor, "alive", "alive")) in effects
 
 
 def test_verdict_about_the_leader_starts_the_election_in_the_same_call() -> None:
