@@ -6,6 +6,7 @@ takes.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -104,6 +105,8 @@ async def _read_body(request: web.Request, grace_s: float) -> bytes:
                 chunk = await request.content.readany()
         except TimeoutError as error:
             raise web.HTTPRequestTimeout(headers={"Connection": "close"}) from error
+        except ConnectionError as error:
+            raise RemoteProtocolError("the caller has gone") from error
         if not chunk:
             return bytes(body)
         body += chunk
@@ -112,12 +115,16 @@ async def _read_body(request: web.Request, grace_s: float) -> bytes:
 
 
 async def _send(request: web.Request, data: bytes, grace_s: float) -> web.StreamResponse:
-    """Send the answer here, where it has a deadline: a caller that stops reading must not hold it for ever."""
+    """Send the answer here, where it has a deadline: a caller that stops reading must not hold it for ever.
+
+    A caller that has gone needs no answer, and that is no fault of this peer.
+    """
     response = web.Response(body=data, content_type=MESSAGE_TYPE)
     try:
-        async with asyncio.timeout(grace_s + len(data) / _TRANSFER_RATE_MIN_BYTES_PER_S):
-            await response.prepare(request)
-            await response.write_eof()
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(grace_s + len(data) / _TRANSFER_RATE_MIN_BYTES_PER_S):
+                await response.prepare(request)
+                await response.write_eof()
     except TimeoutError:
         if request.transport is not None:
             request.transport.abort()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import ssl
@@ -294,6 +295,33 @@ async def test_slow_members_are_cut_off(tmp_path: Path) -> None:
 
     assert stalled.split()[1] == b"408"
     assert hung.split()[1] == b"503"
+
+
+@pytest.mark.parametrize("at", ["body", "answer"])
+@on_every_loop
+async def test_a_caller_that_dies_is_no_fault_here(tmp_path: Path, at: str, caplog: pytest.LogCaptureFixture) -> None:
+    """In the middle of its request or before the answer: nothing is logged, and the others are served."""
+    begun, gone = asyncio.Event(), asyncio.Event()
+
+    async def handle(caller: PeerId, request: Request) -> Reply:
+        if caller == BOB.peer_id:
+            begun.set()
+            await gone.wait()
+        return Accepted()
+
+    async with open_port(ALICE, tmp_path, handle=handle) as port, open_client(CAROL, tmp_path) as client:
+        async with _as_member(port, tmp_path) as (reader, writer):
+            request = _post(codec.encode_large(REQUEST)).replace(b"Host: x", b"Host: x\r\nExpect: 100-continue")
+            writer.write(request if at == "answer" else request[:-1])
+            await reader.readuntil(b"100 Continue\r\n\r\n")
+            if at == "answer":
+                await begun.wait()
+        await until(lambda: not port._requests)
+        gone.set()
+
+        assert await client.request(descriptor_of(ALICE, port.port), REQUEST, 10) == Accepted()
+
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 @on_every_loop
