@@ -84,6 +84,11 @@ def ignore(event: Event) -> None:
     """Observe nothing."""
 
 
+def stay(current: str, contacts: Sequence[Address]) -> str:
+    """Return the address that the machine had before."""
+    return current
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adapters:
     """One peer's way to its machine."""
@@ -95,13 +100,8 @@ class Adapters:
     make_verifier: Callable[[], Verifier]
     """Checks signatures; simulated peers share one, since a thousand of them would check a million equal ones."""
 
-    observe: Callable[[Event], None] = ignore
-    """Hears what the core reports, before anybody else."""
-def stay(current: str, contacts: Sequence[Address]) -> str:
-    """Return the address that the machine had before."""
-    return current
-
-
     present_address: Callable[[str, Sequence[Address]], str] = stay
     """Returns the address that this machine has now, given the one that it had and whom it is to reach."""
 
+    observe: Callable[[Event], None] = ignore
+    """Hears what the core reports, before anybody else."""

@@ -25,17 +25,17 @@ from node.handover import Handovers
 from node.membership_view import MembershipView
 from node.remembering import Remembering
 from node.reports import Reports
+from node.roaming import Roaming
 from node.service import PeerEvent, ReadResult, WatchedChange
 from node.shapes import Health, KeyListing, Leader, Member, Status, WriteReceipt
 from node.transport import Transport
-from node.roaming import Roaming
 from protocol.config import PROFILES
 from protocol.core import Core, CoreStart
 from protocol.effects import (
+    AddressChanged,
     Alarm,
     ContactsFound,
     Event,
-    AddressChanged,
     LeaderChanged,
     LeaveAsked,
     MemberChanged,
@@ -102,13 +102,13 @@ class Peer:
         self._driver.handle(ContactsFound(self._config.seeds))
         await self._discovery.start(lambda address: self._driver.handle(ContactsFound((address,))))
         self._parts.push_async_callback(self._discovery.stop)
+        if self._config.roams:
+            self._roaming.start()
+            self._parts.push_async_callback(self._roaming.stop)
         self._parts.callback(lambda: self._driver.handle(LeaveAsked()))
         _log.info("started %s at %s, API %s", self._config.name, self._core.descriptor.address, self._api.port)
 
     async def stop(self) -> None:
-        if self._config.roams:
-            self._roaming.start()
-            self._parts.push_async_callback(self._roaming.stop)
         """Say goodbye and stop all parts. Idempotent."""
         await self._parts.aclose()
 
@@ -138,6 +138,12 @@ class Peer:
         )
         self._remembering = Remembering(living=self._members.living, save=disk.remember)
         self._discovery = self._adapters.make_discovery(config, disk)
+        self._roaming = Roaming(
+            current=lambda: self._core.descriptor.address.host,
+            contacts=lambda: (*config.seeds, *(member.address for member in self._members.others())),
+            look=self._adapters.present_address,
+            moved=self._moved,
+        )
 
     def _make_service_parts(self) -> None:
         """Make what serves people and other peers; nothing runs yet."""
@@ -152,12 +158,6 @@ class Peer:
             requester=exchange,
             store=disk.records,
             time=self,
-        self._roaming = Roaming(
-            current=lambda: self._core.descriptor.address.host,
-            contacts=lambda: (*config.seeds, *(member.address for member in self._members.others())),
-            look=self._adapters.present_address,
-            moved=self._moved,
-        )
             verifier=self._verifier,
             random=self._random,
             k=config.k,
@@ -205,6 +205,17 @@ class Peer:
             return self._handovers.serve(request)
         return self._dht.handle(sender, request)
 
+    def _begin_run(self) -> None:
+        own = self._core.descriptor
+        self._disk.begin_run(address=str(own.address), api=f"http://{own.api}")
+
+    def _moved(self, host: str) -> None:
+        self._driver.handle(AddressChanged(self._config.address_at(host), self._config.api_at(host)))
+        try:
+            self._begin_run()
+        except StoreError as error:
+            _log.warning("other programs here look for this peer at its old address: %s", error)
+
     # What the core reports
 
     def _event_happened(self, event: Event) -> None:
@@ -220,17 +231,6 @@ class Peer:
             case Alarm(text):
                 _log.warning("alarm: %s", text)
                 self._events.publish("alarm", {"text": text})
-    def _begin_run(self) -> None:
-        own = self._core.descriptor
-        self._disk.begin_run(address=str(own.address), api=f"http://{own.api}")
-
-    def _moved(self, host: str) -> None:
-        self._driver.handle(AddressChanged(self._config.address_at(host), self._config.api_at(host)))
-        try:
-            self._begin_run()
-        except StoreError as error:
-            _log.warning("other programs here look for this peer at its old address: %s", error)
-
             case _:
                 pass
 

@@ -221,13 +221,13 @@ class Membership:
             self._judge.give_up(member, now=now)
         self._spreading.schedule(now=now)
         return self._with_changes([], now)
+
     def relocate(self, *, address: Address, api: Address, now: float) -> list[MachineEffect]:
         """Tell the others where this peer is from now on; the old address need not exist any more."""
         if self._has_left or (address, api) == (self.descriptor.address, self.descriptor.api):
             return []
         self._redescribe(self._local.relocate(address=address, api=api), now)
         return self._with_changes([], now)
-
 
     def leave(self, *, now: float) -> list[MachineEffect]:
         """Say goodbye and fall silent."""
@@ -333,11 +333,11 @@ class Membership:
         self._health.worsen()
         self._redescribe(self._local.refute(above=evidence.incarnation), now)
         return True
+
     def _redescribe(self, own: Descriptor, now: float) -> None:
         self.table.describe(self.table.local, own)
         self._news.add(own)
         self._spreading.schedule(now=now)
-
 
     def _correct(self, member: Member, is_outdated: bool, effects: list[MachineEffect]) -> None:
         """Show ``member`` our descriptor when it told us something older or untrue about ourselves."""
