@@ -31,6 +31,18 @@ ESCAPED: Final = "escaped: "
 """Begins the problem of an operation that ended with anything but the errors that a peer may raise."""
 
 
+class Unanswered(Exception):
+    """A peer gave no whole answer, and gives none any more.
+
+    Attributes:
+        was_asked: Whether it may have done what it was asked for all the same.
+    """
+
+    def __init__(self, text: str, *, was_asked: bool) -> None:
+        super().__init__(text)
+        self.was_asked = was_asked
+
+
 class Answerers(Protocol):
     """The peers as clients reach them: in the virtual world, or over HTTP."""
 
@@ -47,6 +59,7 @@ class Answerers(Protocol):
 
         Raises:
             OperationError: The peer answered with that problem.
+            Unanswered: It did not, and will not.
         """
 
 
@@ -132,6 +145,8 @@ class Clients:
                 await self._answerers.ask(operation.asked, operation)
         except OperationError as error:
             outcome, operation.problem = _outcome_of(operation, error), error.type
+        except Unanswered as error:
+            outcome, operation.problem = "unknown" if error.was_asked else "failed", str(error)
         except Exception as error:
             operation.problem = "no answer" if deadline.expired() else f"{ESCAPED}{error!r}"
         else:

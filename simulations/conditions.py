@@ -9,6 +9,7 @@ from typing import Final
 
 from simulations.cluster import Cluster, SimPeer
 from simulations.faults import AnyFault, DiskFull, DiskSlow, Links, OneWayCut, Partition, Pause
+from simulations.targets import pairs_cut
 from simulations.world.links import LinkQuality
 
 Lasting = tuple[AnyFault, tuple[SimPeer, ...]]
@@ -68,23 +69,13 @@ class Conditions:
         network = self._cluster.network
         network.heal_all()
         for fault, _ in self._in_force:
-            for source, target in self._cuts_of(fault):
-                network.cut(source.host, target.host)
-
-    def _cuts_of(self, fault: AnyFault) -> Iterable[tuple[SimPeer, SimPeer]]:
-        if isinstance(fault, OneWayCut):
-            sources, targets = self._peers_of(fault.sources), self._peers_of(fault.targets)
-            return [(source, target) for source in sources for target in targets if source is not target]
-        if not isinstance(fault, Partition):
-            return ()
-        groups = [set(group) for group in fault.groups]
-        pairs = itertools.permutations(self._cluster.peers, 2)
-        return [(a, b) for a, b in pairs if not any(a.name in group and b.name in group for group in groups)]
+            for source, target in pairs_cut(fault, list(self._named)):
+                network.cut(self._named[source].host, self._named[target].host)
 
     def _set_links(self) -> None:
         links = self._cluster.network.links
         in_force = [fault for fault, _ in self._in_force if isinstance(fault, Links)]
-        links.set_common_quality(_worsened([fault for fault in in_force if not fault.peers]))
+        links.set_common_quality(worsened([fault for fault in in_force if not fault.peers]))
         for source, target in self._own_links:
             links.set_quality(source.host, target.host, None)
         touched = self._peers_of(dict.fromkeys(name for fault in in_force for name in fault.peers))
@@ -95,7 +86,7 @@ class Conditions:
         ]
         for source, target in self._own_links:
             both = (source.name, target.name)
-            quality = _worsened([f for f in in_force if not f.peers or any(name in f.peers for name in both)])
+            quality = worsened([f for f in in_force if not f.peers or any(name in f.peers for name in both)])
             links.set_quality(source.host, target.host, quality)
 
     def _set_disks(self) -> None:
@@ -112,7 +103,7 @@ class Conditions:
         return [self._named[name] for name in names if name in self._named]
 
 
-def _worsened(faults: Sequence[Links]) -> LinkQuality:
+def worsened(faults: Sequence[Links]) -> LinkQuality:
     """Return a healthy link with all of ``faults`` on it."""
     healthy = LinkQuality()
     if not faults:

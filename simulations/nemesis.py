@@ -4,7 +4,6 @@ Targets that a schedule leaves open (``leader``, ``random``) are chosen at the f
 stream of its own, so that removing one from a schedule changes no other's choice.
 """
 
-import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -29,8 +28,8 @@ from simulations.faults import (
     describe,
     ends_at,
 )
-from simulations.looking import most_followed
 from simulations.record import AppliedFault
+from simulations.targets import peers_met
 
 _START_AGAIN_S: Final = 0.1
 """How often a start looks whether the process that is just ending has ended."""
@@ -88,7 +87,7 @@ class Nemesis:
     def _apply(self, fault: AnyFault) -> None:
         if self._healed:
             return
-        targets = self._resolve(fault)
+        targets = peers_met(fault, self._cluster, seed=self._seed)
         now = self._cluster.loop.true_time
         ended_s = now + ends_at(fault) - fault.at_s
         names = tuple(peer.name for peer in targets)
@@ -123,24 +122,3 @@ class Nemesis:
                 peer.disk.destroy()
             case _:
                 raise AssertionError(f"{fault!r} strikes no peer")
-
-    def _resolve(self, fault: AnyFault) -> tuple[SimPeer, ...]:
-        """Return the peers that a fault meets now."""
-        target = getattr(fault, "target", None)
-        if target is None:
-            return ()
-        if isinstance(fault, Start):
-            candidates = [peer for peer in self._cluster.peers if not peer.is_up or target == peer.name]
-        elif isinstance(fault, ClockJump | ClockRate | DiskSlow | DiskFull | DiskLost):
-            candidates = self._cluster.peers
-        else:
-            candidates = [peer for peer in self._cluster.peers if peer.is_up]
-        if target == "all":
-            return tuple(candidates)
-        if target == "leader":
-            leader = most_followed(self._cluster)
-            return (leader,) if leader is not None else ()
-        if target == "random":
-            draws = random.Random(f"{self._seed}/{type(fault).__name__}/{fault.at_s!r}")
-            return (draws.choice(candidates),) if candidates else ()
-        return tuple(peer for peer in candidates if peer.name == target)
