@@ -36,7 +36,7 @@ class Handovers:
         """Return once another leader (``to``, when given) is followed here.
 
         Raises:
-            OperationError: ``no-leader``, ``not-found``, ``conflict`` (nobody to hand over to), or
+            OperationError: ``no-leader``, ``not-found``, ``conflict`` (nobody to hand over to, or a suspect), or
                 ``outcome-unknown`` when no other leader showed up in time.
         """
         leader = self._core.election.leader
@@ -52,9 +52,11 @@ class Handovers:
 
     def serve(self, wish: HandoverWish) -> Reply:
         """Answer a wish that another peer passed on; only the leader can take it up."""
-        if self._core.election.role != "leader":
-            return Refusal(reason="not the leader")
-        self._ask_core(HandoverAsked(PeerId(wish.successor) if wish.successor is not None else None))
+        successor = PeerId(wish.successor) if wish.successor is not None else None
+        obstacle = self._core.election.handover_obstacle(successor)
+        if obstacle:
+            return Refusal(reason=obstacle)
+        self._ask_core(HandoverAsked(successor))
         return Accepted()
 
     async def _send_wish(self, leader: PeerId, successor: PeerId | None) -> None:
@@ -69,7 +71,9 @@ class Handovers:
                     "no-leader", f"the leader does not answer: {error}", next_step="wait for the next leader"
                 ) from error
         if isinstance(reply, Refusal):
-            raise OperationError("conflict", f"the leader refused: {reply.reason}", next_step="look at pair leader")
+            raise OperationError(
+                "conflict", f"the leader refused: {reply.reason}", next_step="pair members shows who is alive"
+            )
 
     async def _await_outcome(self, leader: PeerId, successor: PeerId | None) -> None:
         loop = asyncio.get_running_loop()

@@ -27,7 +27,7 @@ from protocol.effects import (
 )
 from protocol.election.alarms import Alarms
 from protocol.election.allegiance import Allegiance
-from protocol.election.handing_over import choose_successor
+from protocol.election.handing_over import choose_successor, obstacle_to
 from protocol.election.proofs import Proofs
 from protocol.election.roles import Roles
 from protocol.election.rules import Rules
@@ -243,6 +243,10 @@ class Election:
             else:
                 effects.append(Report(Alarm("no handover: nobody else fits, or the one asked for is not surely alive")))
         return self._reported(effects)
+
+    def handover_obstacle(self, successor: PeerId | None) -> str:
+        """Return why ``hand_over`` to ``successor`` would not be carried out here just now; empty when it would."""
+        return obstacle_to(self._station, successor) if self._roles.leads else "it is not the leader"
 
     def wake(self, now: float, late_by: float) -> list[MachineEffect]:
         """Do what is due. ``late_by`` tells how long this process did not run, in seconds."""

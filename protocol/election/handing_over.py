@@ -37,6 +37,21 @@ class PlannedHandover:
         return self._tell_at if self._told < _TOLD_MAX else math.inf
 
 
+def obstacle_to(station: Station, wished: PeerId | None) -> str:
+    """Return why ``wished``, or anybody when it is None, cannot take over; empty when there is somebody who can."""
+    if choose_successor(station, wished) is not None:
+        return ""
+    if wished is None:
+        return "no other member that may lead is surely alive"
+    if wished == station.me:
+        return "it leads already"
+    if wished not in station.electorate.living:
+        return "the leader knows no such living member"
+    if wished in station.electorate.suspects:
+        return "the one asked for is suspected to have failed"
+    return "the one asked for is no voter"
+
+
 def choose_successor(station: Station, wished: PeerId | None) -> PeerId | None:
     """Return who should lead next: ``wished``, or the lowest id; never a suspect, for it may be dead."""
     fit = [

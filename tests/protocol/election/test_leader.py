@@ -208,9 +208,34 @@ def test_lead_is_never_handed_to_a_suspect(wished: int | None, chosen: int | Non
     assert subject.role == ("leader" if chosen is None else "follower")
 
 
+@pytest.mark.parametrize(
+    ("wished", "words"), [(None, ""), (3, ""), (1, "suspected"), (0, "leads already"), (9, "no such living member")]
+)
+def test_what_keeps_a_handover_from_being_done_is_said(wished: int | None, words: str) -> None:
+    """Exactly what is not carried out has a reason, so that whoever asks is not left to wait for nothing."""
+    subject = leader()
+    subject.electorate_changed(electorate(range(5), suspects=[1]), 0.05)
+    successor = None if wished is None else id_of(wished)
+
+    obstacle = subject.handover_obstacle(successor)
+
+    assert words in obstacle
+    subject.hand_over(successor, 0.06)
+    assert bool(obstacle) == (subject.role == "leader")
+
+
+def test_leader_among_suspects_hands_over_to_nobody() -> None:
+    """Each may be dead."""
+    subject = leader()
+    subject.electorate_changed(electorate(range(5), suspects=[1, 2, 3, 4]), 0.05)
+
+    assert "surely alive" in subject.handover_obstacle(None)
+
+
 def test_follower_hands_over_nothing() -> None:
     """Only a leader can."""
     assert follower(1, of=0).hand_over(None, 0.05) == []
+    assert "not the leader" in follower(1, of=0).handover_obstacle(None)
 
 
 def test_successor_asks_for_votes_at_once() -> None:
