@@ -3,7 +3,8 @@
 All durations are seconds. Presets change only what differs.
 """
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, fields, replace
 from typing import Final, Literal, TypeAlias
 
 Profile: TypeAlias = Literal["local", "lan", "wan"]
@@ -88,13 +89,32 @@ class ProtocolConfig:
     """Quiet time of the member table before a leader renews its certificate for a changed council."""
 
     def __post_init__(self) -> None:
-        if not self.probe_timeout_s < self.probe_interval_s:
-            raise ValueError("probe_timeout_s must be below probe_interval_s")
-        if not self.heartbeat_interval_s < self.lease_s < self.election_timeout_s:
-            raise ValueError("heartbeat_interval_s < lease_s < election_timeout_s must hold")
-        if self.suspicion_factor_max < 1 or self.suspicion_confirmations < 1:
-            raise ValueError("suspicion_factor_max and suspicion_confirmations are at least 1")
+        for field in fields(self):
+            if not 0 < getattr(self, field.name) < math.inf:
+                raise ValueError(f"{field.name} must be positive and finite")
+        for shorter, longer, why in RELATIONS:
+            if not getattr(self, shorter) < getattr(self, longer):
+                raise ValueError(f"{shorter} must be below {longer}: {why}")
+        if self.suspicion_factor_max < 1:
+            raise ValueError("suspicion_factor_max is at least 1")
 
+
+RELATIONS: Final = (
+    ("probe_timeout_s", "probe_interval_s", "others need the rest of the interval to probe for us"),
+    ("refused_retry_s", "probe_timeout_s", "a crash is to be known before silence would tell"),
+    ("stall_s", "probe_interval_s", "a probe that this process slept through must not count"),
+    ("gossip_interval_s", "probe_interval_s", "news travels between two probes"),
+    ("probe_interval_s", "suspicion_min_s", "a suspect is probed once more before it is given up"),
+    ("gossip_interval_s", "sync_interval_s", "what gossip tells needs no exchange of tables"),
+    ("dead_retry_s", "dead_kept_s", "whoever is remembered is asked for"),
+    ("join_retry_s", "join_retry_max_s", "pauses grow"),
+    ("heartbeat_interval_s", "lease_s", "acks must renew the lease before it ends"),
+    ("vote_timeout_s", "lease_s", "the lease counts from the request: votes that come in time must leave some of it"),
+    ("lease_s", "election_timeout_s", "nobody stands while the old lease lasts"),
+    ("candidate_stagger_s", "vote_timeout_s", "the next in rank waits less than for a whole round"),
+    ("election_timeout_s", "change_pause_s", "a silent leader is replaced sooner than a living one"),
+)
+"""Pairs of times of which the first is shorter than the second, and why."""
 
 LOCAL: Final = ProtocolConfig()
 """Many peers on one machine."""
