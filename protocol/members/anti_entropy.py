@@ -21,8 +21,12 @@ BUCKETS = 16
 PAGES_MAX = 32
 """Messages in one answer; a larger difference takes several exchanges."""
 
-CHANGE_PAUSE_S = 0.2
-"""Pause before the next exchange once the table changed; doubles up to ``sync_interval_s``."""
+ARRIVAL_PAUSE_S = 0.2
+"""Pause before the next exchange once somebody came; doubles up to ``sync_interval_s``."""
+
+DEPARTURE_PAUSE_S = 0.6
+"""The same once somebody went: gossip brings that to everybody by itself, and tables that are compared meanwhile only
+differ because it is on its way."""
 
 FIRST_PAUSE_S = 0.02
 """A newcomer asks its contact so soon for its table: what other contacts say meanwhile need not be asked again."""
@@ -46,9 +50,10 @@ class AntiEntropy:
         """When the next exchange starts."""
         return self._due
 
-    def changed(self, *, now: float) -> None:
+    def changed(self, *, is_arrival: bool, now: float) -> None:
         """Note that somebody came or went: others may have missed it, or know of more."""
-        self._pause_s = min(CHANGE_PAUSE_S, self._local.config.sync_interval_s)
+        pause_s = ARRIVAL_PAUSE_S if is_arrival else DEPARTURE_PAUSE_S
+        self._pause_s = min(pause_s, self._local.config.sync_interval_s)
         if self._partner is None:
             due = self._due
             self._plan(now)

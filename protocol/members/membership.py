@@ -96,8 +96,7 @@ class Membership:
     def electorate(self) -> Electorate:
         """What the election sees of the table; the core decides whether it is ready."""
         if self._electorate_version != self.table.version:
-            suspects = tuple(member.peer_id for member in self.table if member.state == "suspect")
-            self._electorate = Electorate(self.table.living, suspects, ready=False)
+            self._electorate = Electorate(self.table.living, self.table.suspects, ready=False)
             self._electorate_version = self.table.version
         return self._electorate
 
@@ -298,7 +297,7 @@ class Membership:
         if not isinstance(evidence, Accusation) or not member.is_living:
             return
         if evidence.kind == "refused":
-            effects += self._crashes.another_refused(member, now=now)
+            self._crashes.another_refused(member, now=now)
         elif len(member.accusations) == 1:
             others = len(self.table.living) - 2  # neither this peer nor the accused
             if self._local.random.random() * others < SECOND_PROBES:
@@ -357,5 +356,5 @@ class Membership:
             if change.state in ("failed", "left"):
                 self._probes.close(peer_id)
             if (change.state in LIVING_STATES) != (change.previous in LIVING_STATES):
-                self._anti_entropy.changed(now=now)
+                self._anti_entropy.changed(is_arrival=change.state in LIVING_STATES, now=now)
         return [*effects, *map(Report, changes)]

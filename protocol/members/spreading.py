@@ -22,8 +22,9 @@ TOLD_MAX = 256
 TOLD_NEIGHBOURS = 3
 """Members told at once of a refusal, because they follow in the ring: as many as may be slow without harm."""
 
-LINKED_PREDECESSORS = 2
-"""Members that hold a link to a peer because it follows them in the ring (DESIGN section 6)."""
+TOLD_PREDECESSORS = 4
+"""Members told at once of a refusal because the accused follows them in the ring: two hold a link to it (DESIGN section
+6), and when they died as well the next ones are the first to second the observer."""
 
 
 class Spreading:
@@ -79,7 +80,7 @@ class Spreading:
         """Tell those who matter, at once, that this peer was refused: each needs the word of a second observer.
 
         All hold a link to the leader, so when it dies each tells its next neighbours in the ring, and everybody hears
-        of as many. Else the first observer tells the council, those who hold links to the accused, and some
+        of as many. Else the first observer tells the council, those before the accused in the ring, and some
         neighbours; whoever completes the verdict answers the earlier observers.
         """
         local_id, claim = self._local.peer_id, self._pings.claim
@@ -87,7 +88,7 @@ class Spreading:
         if claim is None or claim.ballot.peer_id != accused.peer_id:
             if accused.is_living:
                 chosen.update(dict.fromkeys(self._table.council))
-                chosen.update(dict.fromkeys(self._table.predecessors_of(accused.peer_id, LINKED_PREDECESSORS)))
+                chosen.update(dict.fromkeys(self._table.predecessors_of(accused.peer_id, TOLD_PREDECESSORS)))
             else:
                 chosen = dict.fromkeys(accused.accusations)
         message = Gossip(updates=tuple(accused.encoded_accusations))

@@ -85,7 +85,8 @@ class MemberTable:
 
     Invariants:
         1. ``_ids`` is sorted and names exactly the keys of ``_members``; ``_by_short`` names them as well.
-        2. The local peer is in the table, alive.
+        2. ``_living_ids`` and ``_suspect_ids`` are sorted and follow from the states.
+        3. The local peer is in the table, alive.
     """
 
     def __init__(self, descriptor: Descriptor, *, now: float) -> None:
@@ -96,8 +97,9 @@ class MemberTable:
         self._ids: list[PeerId] = []
         self._by_short: dict[ShortId, PeerId] = {}
         self._before: dict[PeerId, tuple[Descriptor, MemberState | None]] = {}
-        self._living: tuple[PeerId, ...] = ()
-        self._living_version = -1
+        self._living_ids: list[PeerId] = []
+        self._suspect_ids: list[PeerId] = []
+        self._living: tuple[PeerId, ...] | None = None
         self.insert(descriptor, "alive", now=now)
         self._before.clear()
 
@@ -124,10 +126,14 @@ class MemberTable:
     @property
     def living(self) -> tuple[PeerId, ...]:
         """Ids of all alive and suspect members, the local peer included, ascending."""
-        if self._living_version != self.version:
-            self._living = tuple(member.peer_id for member in self if member.is_living)
-            self._living_version = self.version
+        if self._living is None:
+            self._living = tuple(self._living_ids)
         return self._living
+
+    @property
+    def suspects(self) -> tuple[PeerId, ...]:
+        """Ids of all suspect members, ascending."""
+        return tuple(self._suspect_ids)
 
     @property
     def council(self) -> tuple[PeerId, ...]:
@@ -146,6 +152,11 @@ class MemberTable:
         """Return the ``count`` living ids before ``peer_id`` in the ring, nearest first, without itself."""
         return self._neighbours(peer_id, count, step=-1)
 
+    def steps_to(self, peer_id: PeerId) -> int:
+        """Return how far behind the local peer a living member comes in the ring; 1: it is the next."""
+        ring = self._living_ids
+        return (bisect.bisect_left(ring, peer_id) - bisect.bisect_left(ring, self.local_id)) % len(ring)
+
     def insert(self, descriptor: Descriptor, state: MemberState, *, now: float) -> Member:
         """Add a peer that is not in the table and return its row."""
         peer_id = descriptor.peer_id
@@ -161,6 +172,7 @@ class MemberTable:
         self._members[peer_id] = member
         self._by_short[short_id_of(peer_id)] = peer_id
         bisect.insort(self._ids, peer_id)
+        self._file(peer_id, state)
         self._before.setdefault(peer_id, (descriptor, None))
         self.version += 1
         return member
@@ -171,6 +183,7 @@ class MemberTable:
         del self._members[member.peer_id]
         del self._by_short[short_id_of(member.peer_id)]
         del self._ids[bisect.bisect_left(self._ids, member.peer_id)]
+        self._unfile(member)
         self._before.pop(member.peer_id, None)
         self.version += 1
 
@@ -186,6 +199,8 @@ class MemberTable:
         if member.state == state:
             return
         self._before.setdefault(member.peer_id, (member.descriptor, member.state))
+        self._unfile(member)
+        self._file(member.peer_id, state)
         member.state = state
         member.since = now
         self.version += 1
@@ -205,9 +220,31 @@ class MemberTable:
         assert self._ids == sorted(self._members), "ids are sorted and complete"
         assert [self._by_short[short_id_of(peer_id)] for peer_id in self._ids] == self._ids, "short ids resolve"
         assert len(self._by_short) == len(self._ids), "no short id is left over"
+        assert self._living_ids == [member.peer_id for member in self if member.is_living], "the living are filed"
+        suspects = [member.peer_id for member in self if member.state == "suspect"]
+        assert self._suspect_ids == suspects, "the suspects are filed"
         assert self.local.state == "alive", "the local peer is alive"
 
+    def _file(self, peer_id: PeerId, state: MemberState) -> None:
+        """Enter a peer in the lists of its state."""
+        if state in LIVING_STATES:
+            bisect.insort(self._living_ids, peer_id)
+            self._living = None
+        if state == "suspect":
+            bisect.insort(self._suspect_ids, peer_id)
+
+    def _unfile(self, member: Member) -> None:
+        """Take a peer out of the lists of its state."""
+        if member.is_living:
+            del self._living_ids[bisect.bisect_left(self._living_ids, member.peer_id)]
+            self._living = None
+        if member.state == "suspect":
+            del self._suspect_ids[bisect.bisect_left(self._suspect_ids, member.peer_id)]
+
     def _neighbours(self, peer_id: PeerId, count: int, *, step: int) -> tuple[PeerId, ...]:
-        ring = [living for living in self.living if living != peer_id]
-        start = bisect.bisect_left(ring, peer_id) - (1 if step < 0 else 0)
-        return tuple(ring[(start + step * offset) % len(ring)] for offset in range(min(count, len(ring))))
+        ring = self._living_ids
+        start = bisect.bisect_left(ring, peer_id)
+        is_in_ring = start < len(ring) and ring[start] == peer_id
+        first = start - 1 if step < 0 else start + is_in_ring
+        others = len(ring) - is_in_ring
+        return tuple(ring[(first + step * offset) % len(ring)] for offset in range(min(count, others)))

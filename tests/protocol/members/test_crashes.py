@@ -4,7 +4,8 @@ import pytest
 
 from protocol.config import LOCAL
 from protocol.limits import COUNCIL_SIZE_MAX
-from protocol.members.spreading import LINKED_PREDECESSORS, TOLD_NEIGHBOURS
+from protocol.members.crashes import SECOND_STEP_S
+from protocol.members.spreading import TOLD_NEIGHBOURS, TOLD_PREDECESSORS
 from protocol.messages import Gossip, LeaderClaim
 from protocol.statements import Ballot
 from tests.protocol.members.subject import (
@@ -26,7 +27,7 @@ from tests.protocol.members.subject import (
 
 
 def test_first_observer_accuses_and_tells_those_who_matter_at_once() -> None:
-    """The council, the holders of links and some more: everybody soon has a second accuser."""
+    """The council, those before the accused in the ring and some more: everybody soon has a second accuser."""
     subject = membership(*range(2, 41))
 
     effects = subject.connection_refused(peer_id(9), 1, now=START)
@@ -35,8 +36,8 @@ def test_first_observer_accuses_and_tells_those_who_matter_at_once() -> None:
     told = receivers(effects, Gossip)
     council = [who for who in subject.table.council if who not in (peer_id(ME), peer_id(9))]
     assert set(council) <= set(told)
-    assert set(subject.table.predecessors_of(peer_id(9), 2)) - {peer_id(ME)} <= set(told)
-    assert len(told) == len(set(told)) <= COUNCIL_SIZE_MAX + LINKED_PREDECESSORS + TOLD_NEIGHBOURS + 1
+    assert set(subject.table.predecessors_of(peer_id(9), TOLD_PREDECESSORS)) - {peer_id(ME)} <= set(told)
+    assert len(told) == len(set(told)) <= COUNCIL_SIZE_MAX + TOLD_PREDECESSORS + TOLD_NEIGHBOURS + 1
     assert peer_id(9) not in told
     assert all(evidence_in(message) == [accusation(ME, 9, kind="refused")] for message in messages(effects))
 
@@ -74,12 +75,27 @@ def test_further_observers_of_a_verdict_are_silent() -> None:
     assert subject.connection_refused(peer_id(9), 1, now=START) == []
 
 
-def test_who_hears_of_a_refusal_tries_itself() -> None:
-    """A second observer is found even when the other holders of links died as well."""
+def test_who_hears_of_a_refusal_tries_itself_when_its_turn_comes() -> None:
+    """A second observer is found even when the other holders of links died as well; the nearest goes first."""
     subject = membership(*range(2, 8), 9)
+    turn = START + (subject.table.steps_to(peer_id(9)) - 1) * SECOND_STEP_S
 
-    assert tried(tell(subject, accusation(5, 9, kind="refused"), sender=5)) == [peer_id(9)]
-    assert tried(tell(subject, accusation(5, 9, kind="refused"), sender=6)) == [], "once"
+    tell(subject, accusation(5, 9, kind="refused"), sender=5)
+    tell(subject, accusation(5, 9, kind="refused"), sender=6)
+
+    assert tried(subject.wake(now=turn - SECOND_STEP_S / 2, late_by=0.0)) == []
+    assert tried(subject.wake(now=turn, late_by=0.0)) == [peer_id(9)]
+    assert tried(subject.wake(now=turn + SECOND_STEP_S / 2, late_by=0.0)) == [], "once"
+
+
+def test_verdict_before_ones_turn_spares_the_try() -> None:
+    """Two observers are enough: nobody else opens a connection to the dead."""
+    subject = membership(*range(2, 8), 9)
+    tell(subject, accusation(5, 9, kind="refused"), sender=5)
+
+    tell(subject, accusation(6, 9, kind="refused"), sender=6)
+
+    assert tried(subject.wake(now=START + 1.0, late_by=0.0)) == []
 
 
 def test_lone_observer_decides_after_three_refusals() -> None:
