@@ -272,12 +272,15 @@ class ZeroconfDiscovery:
         zeroconf calls this for each record that arrives. Nothing is asked for what is missing: an instance sends
         its records together, and a question for each of ten thousand instances would be a flood of our own.
         """
-        from zeroconf import IPVersion, ServiceStateChange
+        from zeroconf import BadTypeInNameException, IPVersion, ServiceStateChange
         from zeroconf.asyncio import AsyncServiceInfo
 
         if state_change is ServiceStateChange.Removed:
             return
-        info = AsyncServiceInfo(service_type, name)
+        try:
+            info = AsyncServiceInfo(service_type, name)
+        except BadTypeInNameException:  # control characters, say: anybody on the local network can send any name
+            return
         if not info.load_from_cache(zeroconf) or not info.port or not self._is_of_this_network(info):
             return
         for host in info.parsed_addresses(IPVersion.V4Only)[:ADDRESSES_PER_INSTANCE_MAX]:

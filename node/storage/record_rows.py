@@ -26,7 +26,7 @@ DECLARED: Final = """
 """
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-decode_record: Final = msgspec.msgpack.Decoder(Record).decode
+_decode: Final = msgspec.msgpack.Decoder(Record).decode
 
 
 def row_of(stored: StoredRecord) -> tuple[Any, ...]:
@@ -45,15 +45,23 @@ def row_of(stored: StoredRecord) -> tuple[Any, ...]:
     )
 
 
+def record_in(digest: bytes, checksum: int, encoded: bytes) -> Record | None:
+    """Return the record in the last columns of a row, or None where they are not what a peer wrote."""
+    if checksum != checksum_of(digest, encoded):
+        return None
+    try:
+        return _decode(encoded)
+    except (msgspec.MsgspecError, ValueError):  # of text that is no UTF-8
+        return None
+
+
 def is_whole(row: tuple[Any, ...]) -> bool:
     """Return whether a row of ``COLUMNS`` is what this program wrote."""
     digest, *_, checksum, encoded = row
-    if not isinstance(digest, bytes) or not isinstance(encoded, bytes) or checksum != checksum_of(digest, encoded):
+    if not isinstance(digest, bytes) or not isinstance(encoded, bytes):
         return False
-    try:
-        return row == row_of(StoredRecord(Digest(digest), decode_record(encoded)))
-    except msgspec.MsgspecError:
-        return False
+    record = record_in(digest, checksum, encoded)
+    return record is not None and row == row_of(StoredRecord(Digest(digest), record))
 
 
 def checksum_of(digest: bytes, encoded: bytes) -> int:

@@ -19,10 +19,9 @@ from node.ports import StoredRecord
 from node.storage.record_rows import (
     COLUMNS,
     DECLARED,
-    checksum_of,
-    decode_record,
     fact_checksum,
     is_whole,
+    record_in,
     row_of,
 )
 from node.storage.sqlite_errors import SQLITE_ERRORS
@@ -206,8 +205,9 @@ class RecordTables:
                         break
                     if row is None:
                         return  # the whole table was read
-                    if is_whole(row):
-                        yield StoredRecord(Digest(row[0]), decode_record(row[-1]))
+                    record = record_in(row[0], *row[-2:]) if is_whole(row) else None
+                    if record is not None:
+                        yield StoredRecord(Digest(row[0]), record)
 
     # Parts
 
@@ -228,10 +228,10 @@ class RecordTables:
         return page
 
     def _record_in(self, digest: bytes, checksum: int, encoded: bytes) -> Record | None:
-        if checksum == checksum_of(digest, encoded):
-            return decode_record(encoded)
-        self._on_damage(f"the record at {digest.hex()} is not whole")
-        return None
+        record = record_in(digest, checksum, encoded)
+        if record is None:
+            self._on_damage(f"the record at {digest.hex()} is not whole")
+        return record
 
     def _holds(self, stored: StoredRecord) -> bool:
         current = self.read(stored.digest)
