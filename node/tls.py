@@ -17,6 +17,7 @@ import os
 import ssl
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from protocol.errors import RemoteProtocolError
@@ -55,6 +57,14 @@ class PeerTls:
         """The context for connections that others open; a caller without a member's certificate is refused."""
         context = self._context(ssl.PROTOCOL_TLS_SERVER)
         context.num_tickets = 0  # a ticket costs memory at both ends, and connections are kept open instead
+        return context
+
+    @functools.cached_property
+    def server_for_guests(self) -> ssl.SSLContext:
+        """The same, but a caller may show no certificate at all; a foreign one is refused as ever."""
+        context = self._context(ssl.PROTOCOL_TLS_SERVER)
+        context.num_tickets = 0
+        context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
     @functools.cached_property
@@ -91,12 +101,20 @@ def peer_id_from_certificate(certificate: bytes) -> PeerId:
         RemoteProtocolError: It is no certificate, or its key is not Ed25519.
     """
     try:
-        key = x509.load_der_x509_certificate(certificate).public_key()
-    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
+        # Of certificates that only a hostile end makes, the library warns; what it warns of is no peer's.
+        with warnings.catch_warnings(action="error", category=CryptographyDeprecationWarning):
+            key = x509.load_der_x509_certificate(certificate).public_key()
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm, CryptographyDeprecationWarning) as error:
         raise RemoteProtocolError(f"unreadable certificate: {error}") from error
     if not isinstance(key, Ed25519PublicKey):
         raise RemoteProtocolError(f"a peer's certificate holds an Ed25519 key, not {type(key).__name__}")
     return peer_id_of(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
+
+
+def shows_certificate(transport: asyncio.BaseTransport) -> bool:
+    """Return whether the other end of a TLS connection showed a certificate, which the handshake then checked."""
+    tls = transport.get_extra_info("ssl_object")
+    return tls is not None and tls.getpeercert(binary_form=True) is not None
 
 
 def peer_id_of_transport(transport: asyncio.BaseTransport) -> PeerId:

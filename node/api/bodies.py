@@ -46,20 +46,29 @@ async def read_body(request: web.BaseRequest, *, size_max_bytes: int, limits: Ap
     return bytes(body)
 
 
-async def read_json(request: web.BaseRequest, kind: type[_T], *, default: _T, limits: ApiLimits) -> _T:
-    """Return the JSON body of ``request`` as ``kind``, or ``default`` for an empty one. Types are strict.
+async def read_json(request: web.BaseRequest, kind: type[_T], *, default: _T | None = None, limits: ApiLimits) -> _T:
+    """Return the JSON body of ``request`` as ``kind``, or ``default``, if given, for an empty one. Types are strict.
 
     Raises:
         OperationError: ``media-type-refused``, ``bad-request``, or as ``read_body``.
         ConnectionError: The client has gone.
     """
     body = await read_body(request, size_max_bytes=JSON_BODY_SIZE_MAX_BYTES, limits=limits)
-    if not body:
+    if not body and default is not None:
         return default
     if request.content_type != JSON_MEDIA_TYPE:
         raise OperationError(
             "media-type-refused", "the body must be JSON", next_step=f"send `Content-Type: {JSON_MEDIA_TYPE}`"
         )
+    return decode_json(body, kind)
+
+
+def decode_json(body: bytes, kind: type[_T]) -> _T:
+    """Return the JSON in ``body`` as ``kind``.
+
+    Raises:
+        OperationError: ``bad-request``; nothing else, for any bytes at all.
+    """
     try:
         return msgspec.json.decode(body, type=kind, strict=True)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
