@@ -119,7 +119,9 @@ class DatagramPort(asyncio.DatagramProtocol):
         Raises:
             LocalProtocolError: The message does not fit one datagram.
         """
-        datagram = self._sealer.seal(data, receiver)
+        self._transmit(self._sealer.seal(data, receiver), address, receiver)
+
+    def _transmit(self, datagram: bytes, address: Address, receiver: ShortId) -> None:
         if self._transport is None:
             return
         try:

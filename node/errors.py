@@ -12,6 +12,8 @@ PROBLEM_TYPES: Final[dict[str, tuple[int, str]]] = {
     "level-too-low": (403, "The token does not allow this"),
     "key-owned": (403, "The key belongs to another peer"),
     "host-not-allowed": (403, "The Host or Origin header is not allowed"),
+    "faults-disabled": (403, "The peer was started without --faults"),
+    "loopback-only": (403, "Only programs on the peer's own machine may do this"),
     "not-found": (404, "There is no such thing"),
     "method-not-allowed": (405, "The method is not allowed here"),
     "conflict": (409, "Another operation is in the way"),

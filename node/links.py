@@ -6,8 +6,8 @@ process keeps its links, and an ended link is no verdict: it only starts probes.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, cast
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias, cast
 
 from node.link_hello import end_with_host, frame_hello
 from protocol.ids import PeerId
@@ -29,6 +29,17 @@ _HELD_S: Final = 2.0
 _CONNECT_TIMEOUT_S: Final = 2.0
 _TRY_TIMEOUT_S: Final = 0.5
 
+Connect: TypeAlias = Callable[[Descriptor, Callable[[], asyncio.Protocol]], Awaitable[asyncio.BaseTransport]]
+"""Opens a connection to a peer; raises what ``loop.create_connection`` does."""
+
+
+async def connect(peer: Descriptor, new_protocol: Callable[[], asyncio.Protocol]) -> asyncio.BaseTransport:
+    """Open a connection to the peer port of ``peer``."""
+    transport, _ = await asyncio.get_running_loop().create_connection(
+        new_protocol, peer.address.host, peer.address.port
+    )
+    return transport
+
 
 class Links:
     """Holds links to the peers it is told to, and says when one ends or is refused.
@@ -47,6 +58,7 @@ class Links:
         hello_bytes: Callable[[Descriptor], bytes],
         on_lost: Callable[[PeerId], None],
         on_refused: Callable[[PeerId, int], None],
+        connect: Connect = connect,
     ) -> None:
         """Hold nothing yet.
 
@@ -55,10 +67,12 @@ class Links:
             on_lost: Told at once that an established link ended.
             on_refused: Told which boot of a peer was looked for where the operating system refused to connect. A
                 host name with several addresses is never said to refuse.
+            connect: Opens a connection.
         """
         self._hello_bytes = hello_bytes
         self._on_lost = on_lost
         self._on_refused = on_refused
+        self._connect = connect
         self._links: dict[PeerId, _Link] = {}
         self._tries: dict[PeerId, asyncio.Task[None]] = {}
         self._closed = False
@@ -76,7 +90,9 @@ class Links:
                 link.drop()
         for peer_id, peer in wanted.items():
             if peer_id not in self._links:
-                self._links[peer_id] = _Link(peer, self._hello_bytes, self._on_lost, self._on_refused)
+                self._links[peer_id] = _Link(
+                    peer, self._hello_bytes, self._on_lost, self._on_refused, self._connect
+                )
 
     def try_connection(self, peer: Descriptor) -> None:
         """Open and close one connection within half a second, to learn whether it is refused."""
@@ -97,10 +113,8 @@ class Links:
         refused = False
         try:
             async with asyncio.timeout(_TRY_TIMEOUT_S):
-                transport, _ = await asyncio.get_running_loop().create_connection(
-                    asyncio.Protocol, peer.address.host, peer.address.port
-                )
-            transport.abort()
+                transport = await self._connect(peer, asyncio.Protocol)
+            cast(asyncio.Transport, transport).abort()
         except ConnectionRefusedError:
             refused = True
         except (OSError, UnicodeError, TimeoutError):
@@ -120,12 +134,14 @@ class _Link(asyncio.Protocol):
         hello_bytes: Callable[[Descriptor], bytes],
         on_lost: Callable[[PeerId], None],
         on_refused: Callable[[PeerId, int], None],
+        connect: Connect,
     ) -> None:
         self._peer = peer
         self._peer_id = peer.peer_id
         self._hello_bytes = hello_bytes
         self._on_lost = on_lost
         self._on_refused = on_refused
+        self._connect = connect
         self._wanted = True
         self._transport: asyncio.Transport | None = None
         self._ended: asyncio.Future[None] | None = None
@@ -175,7 +191,7 @@ class _Link(asyncio.Protocol):
             self._ended = loop.create_future()
             try:
                 async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                    await loop.create_connection(lambda: self, self._peer.address.host, self._peer.address.port)
+                    await self._connect(self._peer, lambda: self)
             except ConnectionRefusedError:
                 self._on_refused(self._peer_id, self._peer.boot)
                 continue

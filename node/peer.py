@@ -21,6 +21,7 @@ from node.dht import Dht
 from node.driver import Driver
 from node.events import EventBus
 from node.exchange import Answer
+from node.faults.plane import FaultPlane
 from node.handover import Handovers
 from node.membership_view import MembershipView
 from node.remembering import Remembering
@@ -66,6 +67,7 @@ class Peer:
         self._random = random.Random(os.urandom(16))
         self._verifier = adapters.make_verifier()
         self._events = EventBus()
+        self._faults = FaultPlane(random=self._random) if config.faults else None
         self.failure: EnvironmentFault | None = None
         """Why the peer ended by itself."""
 
@@ -126,6 +128,7 @@ class Peer:
             tell_core=lambda event: self._driver.handle(event),
             serve=self._serve,
             on_stock_datagram=lambda data, source: self._dht.stock_datagram_received(data, source),
+            faults=self._faults,
         )
         self._driver = Driver(
             core=self._core,
@@ -172,6 +175,7 @@ class Peer:
             port=config.api_port,
             hosts=config.api_hosts,
             metrics=self._metrics,
+            faults=self._faults,
         )
 
     def _core_start(self) -> CoreStart:

@@ -6,7 +6,7 @@ are RFC 3339 in UTC.
 
 import base64
 import datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -159,6 +159,66 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     value: str | None
     encoding: Encoding | None
     version: str
+
+
+FaultKind = Literal["cut", "loss", "delay", "duplicate", "reorder"]
+FaultDirection = Literal["in", "out", "both"]
+
+PeerIdText = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", min_length=64, max_length=64)]
+
+FAULT_PEERS_MAX: Final = 900
+"""Peers that one fault may name: as many as fit the largest JSON body."""
+
+FAULT_SECONDS_MAX: Final = 3600
+FAULT_DELAY_MAX_MS: Final = 60_000
+
+
+class FaultOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/faults``: what goes wrong between the asked peer and others, and for how long."""
+
+    kind: FaultKind
+    peers: Annotated[tuple[PeerIdText, ...], msgspec.Meta(min_length=1, max_length=FAULT_PEERS_MAX)] | None = None
+    """Ids of the others; without them everybody."""
+
+    direction: FaultDirection = "both"
+    """As the asked peer sees it."""
+
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=FAULT_SECONDS_MAX)] = 60.0
+    """Then it ends by itself."""
+
+    probability: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    """Share of what flows that is hit: needed for ``loss``, ``duplicate`` and ``reorder``, and only for them."""
+
+    ms: Annotated[float, msgspec.Meta(gt=0, le=FAULT_DELAY_MAX_MS)] | None = None
+    """Delay of everything, one way: needed for ``delay``, and only for it."""
+
+    jitter_ms: Annotated[float, msgspec.Meta(ge=0, le=FAULT_DELAY_MAX_MS)] | None = None
+    """Mean of a random delay on top; only for ``delay``."""
+
+    def __post_init__(self) -> None:
+        """Check what depends on the kind; msgspec makes its own error of this one."""
+        for name, value, kinds, is_needed in (
+            ("probability", self.probability, ("loss", "duplicate", "reorder"), True),
+            ("ms", self.ms, ("delay",), True),
+            ("jitter_ms", self.jitter_ms, ("delay",), False),
+        ):
+            if value is not None and self.kind not in kinds:
+                raise ValueError(f"`{name}` means nothing for the kind `{self.kind}`")
+            if value is None and self.kind in kinds and is_needed:
+                raise ValueError(f"the kind `{self.kind}` needs `{name}`")
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One active fault of the asked peer; fields that its kind does not have are null."""
+
+    id: str
+    kind: FaultKind
+    peers: list[str] | None
+    direction: FaultDirection
+    probability: float | None
+    ms: float | None
+    jitter_ms: float | None
+    expires_in_s: float
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,6 +8,7 @@ A request is served only for a member in its current boot, and one that changes 
 boot; the core answers all others (introduce yourself; my boot is another).
 """
 
+import functools
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -15,7 +16,9 @@ from contextlib import AsyncExitStack
 from node.config import PeerConfig
 from node.datagrams import DatagramPort
 from node.exchange import Answer, Exchange
-from node.links import Links
+from node.faults.flows import FaultyDatagramPort, FaultyPeerClient, faulty_connect, faulty_handler
+from node.faults.plane import FaultPlane
+from node.links import Links, connect
 from node.membership_view import MembershipView
 from node.peer_client import PeerClient
 from node.peer_port import PeerPort
@@ -23,8 +26,9 @@ from node.tls import PeerTls
 from protocol.core import Core
 from protocol.effects import ConnectionRefused, Input, LinkLost, Received
 from protocol.identity import Identity
-from protocol.ids import PeerId, short_id_of
+from protocol.ids import PeerId, ShortId, short_id_of
 from protocol.messages import Refusal, Reply, Request
+from protocol.statements import Address
 
 
 class Transport:
@@ -41,6 +45,7 @@ class Transport:
         tell_core: Callable[[Input], None],
         serve: Callable[[PeerId, Request], Answer],
         on_stock_datagram: Callable[[bytes, tuple[str, int]], None],
+        faults: FaultPlane | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -48,6 +53,7 @@ class Transport:
             tell_core: Takes what happened; the core decides.
             serve: Answers the request of a member.
             on_stock_datagram: Takes datagrams of stock Kademlia nodes; called in open networks only.
+            faults: What everything goes through in a peer that was started with ``--faults``.
         """
         self._config = config
         self._core = core
@@ -55,7 +61,9 @@ class Transport:
         self._tell_core = tell_core
         self._serve = serve
         self._parts = AsyncExitStack()
-        self.datagrams = DatagramPort(
+        self._faults = faults
+        new_port = DatagramPort if faults is None else functools.partial(FaultyDatagramPort, faults, self._short_id_at)
+        self.datagrams = new_port(
             network=config.network,
             peer_id=identity.peer_id,
             boot=core.descriptor.boot,
@@ -64,16 +72,18 @@ class Transport:
         )
         self.links = Links(
             hello_bytes=lambda peer: self.datagrams.seal_hello(short_id_of(peer.peer_id)),
-            on_lost=lambda peer_id: tell_core(LinkLost(peer_id)),
+            on_lost=self._link_lost,
             on_refused=lambda peer_id, boot: tell_core(ConnectionRefused(peer_id, boot)),
+            connect=connect if faults is None else faulty_connect(faults),
         )
         tls = PeerTls(identity=identity, network=config.network, folder=config.folder)
-        self._client = PeerClient(tls)
+        self._client = PeerClient(tls) if faults is None else FaultyPeerClient(tls, faults)
+        handle = self._tcp_request_received
         self._port = PeerPort(
             tls=tls,
             bind=config.bind,
             port=config.port,
-            handle=self._tcp_request_received,
+            handle=handle if faults is None else faulty_handler(faults, handle),
             check_hello=self._check_hello,
             count_members=lambda: len(members.living()),
         )
@@ -93,10 +103,24 @@ class Transport:
         self._parts.push_async_callback(self._port.stop)
         self._parts.push_async_callback(self._client.close)
         self._parts.push_async_callback(self.links.close)
+        if self._faults is not None:
+            self._parts.push_async_callback(self._faults.close)
 
     async def stop(self) -> None:
         """Close everything. Idempotent."""
         await self._parts.aclose()
+
+    def _link_lost(self, peer_id: PeerId) -> None:
+        if self._faults is None:
+            self._tell_core(LinkLost(peer_id))
+        else:
+            self._faults.tell(peer_id, lambda: self._tell_core(LinkLost(peer_id)))
+
+    def _short_id_at(self, address: Address) -> ShortId | None:
+        """Return which member is known to be at ``address``; only faults on purpose ask."""
+        at_address = (m.peer_id for m in self._core.membership.table if m.descriptor.address == address)
+        found = next(at_address, None)
+        return short_id_of(found) if found is not None else None
 
     def _message_received(self, received: Received) -> None:
         message = received.message

@@ -104,6 +104,13 @@ class _Sender:
     window: ReplayWindow
 
 
+def claimed_sender(datagram: bytes) -> ShortId | None:
+    """Return who a datagram says sealed it, which nothing proves yet; None when it is no envelope."""
+    if len(datagram) < _HEADER.size or datagram[0] != MAGIC_AND_VERSION:
+        return None
+    return ShortId(_HEADER.unpack_from(datagram)[3])
+
+
 class Opener:
     """Opens what others sealed for one peer.
 

@@ -2,11 +2,22 @@
 
 from typing import Any, Final
 
-from node.api import routes_kv, routes_pages, routes_state, routes_streams
+from node.api import routes_faults, routes_kv, routes_pages, routes_state, routes_streams
 from node.api.event_stream import EVENT_STREAM_MEDIA_TYPE
 from node.api.metrics import METRICS_MEDIA_TYPE
 from node.api.routing import Parameter, Route
-from node.shapes import Change, HandoverOrder, Health, KeyEntry, Leader, Member, Status, WriteReceipt
+from node.shapes import (
+    Change,
+    Fault,
+    FaultOrder,
+    HandoverOrder,
+    Health,
+    KeyEntry,
+    Leader,
+    Member,
+    Status,
+    WriteReceipt,
+)
 
 _KEY_IN_PATH: Final = Parameter(
     name="key",
@@ -201,6 +212,39 @@ _STREAM_ROUTES: Final = (
     ),
 )
 
+_FAULT_PROBLEMS: Final = ("faults-disabled", "loopback-only")
+_FAULT_ROUTES: Final = (
+    Route(
+        method="GET",
+        path="/v1/faults",
+        level="admin",
+        handler=routes_faults.active,
+        summary="List the active faults of this peer; only with `--faults`, and only for its own machine.",
+        answer=list[Fault],
+        problems=_FAULT_PROBLEMS,
+    ),
+    Route(
+        method="POST",
+        path="/v1/faults",
+        level="admin",
+        handler=routes_faults.add,
+        summary="Begin a fault between this peer and others; it ends by itself.",
+        body=FaultOrder,
+        answer=Fault,
+        problems=(*_FAULT_PROBLEMS, "media-type-refused", "value-too-large", "request-timeout", "quota-exceeded"),
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/faults",
+        level="admin",
+        handler=routes_faults.clear,
+        summary="End one fault, or all without an `id`; returns what was ended.",
+        parameters=(Parameter(name="id", place="query", summary="Id of the fault to end."),),
+        answer=list[Fault],
+        problems=(*_FAULT_PROBLEMS, "not-found"),
+    ),
+)
+
 
 def _page(path: str, name: str, media_type: str, summary: str) -> Route:
     handler = routes_pages.page(name, media_type)
@@ -223,4 +267,6 @@ _PAGE_ROUTES: Final = (
     _page("/favicon.svg", "favicon.svg", "image/svg+xml", "Icon of the pages."),
 )
 
-ROUTES: Final[tuple[Route, ...]] = _STATE_ROUTES + _KV_ROUTES + _STREAM_ROUTES + _PAGE_ROUTES
+ROUTES: Final[tuple[Route, ...]] = (
+    *_STATE_ROUTES, *_KV_ROUTES, *_STREAM_ROUTES, *_FAULT_ROUTES, *_PAGE_ROUTES,
+)  # fmt: skip

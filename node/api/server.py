@@ -22,6 +22,7 @@ from node.api.routing import UNMATCHED, Call, MethodNotAllowed, Route, Router
 from node.api.tokens import TokenTable
 from node.api.writes import OwnedWrites
 from node.errors import OperationError
+from node.faults.plane import FaultPlane
 from node.service import PeerService
 from protocol.errors import ConfigError
 
@@ -43,6 +44,7 @@ class ApiServer:
         port: int,
         hosts: Sequence[str],
         metrics: Callable[[], Mapping[str, float]],
+        faults: FaultPlane | None = None,
         limits: ApiLimits | None = None,
         routes: Sequence[Route] = ROUTES,
     ) -> None:
@@ -55,6 +57,7 @@ class ApiServer:
             port: Port to listen on; 0 takes any free one.
             hosts: Further names that the Host header may hold, as ``NAME`` or ``NAME:PORT``.
             metrics: Gives further numbers for ``/metrics`` by name, such as the counters of datagrams.
+            faults: What ``/v1/faults`` is for; None without ``--faults``.
             limits: Bounds; the defaults are what ships.
             routes: The table of routes.
 
@@ -67,6 +70,7 @@ class ApiServer:
         self._wanted_port = port
         self._hosts = tuple(hosts)
         self._counters = metrics
+        self._faults = faults
         self._limits = limits or ApiLimits()
         self._routes = tuple(routes)
         self._router = Router(self._routes)
@@ -99,6 +103,7 @@ class ApiServer:
                 service=self._service, counters=self._counters, connections=caps, streams=streams
             ),
             limits=self._limits,
+            faults=self._faults,
             openapi=functools.partial(openapi_document, self._routes),
         )
         serving = _Serving(context=context, router=self._router, tokens=self._tokens, caps=caps)

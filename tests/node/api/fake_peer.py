@@ -13,6 +13,7 @@ from node.api.routes import ROUTES
 from node.api.routing import Route
 from node.errors import OperationError
 from node.events import EventBus
+from node.faults.plane import FaultPlane
 from node.service import PeerEvent, ReadResult, WatchedChange
 from node.shapes import (
     Asked,
@@ -189,6 +190,7 @@ async def open_api(
     bind: str = "127.0.0.1",
     routes: Sequence[Route] = ROUTES,
     metrics: Mapping[str, float] | None = None,
+    faults: FaultPlane | None = None,
 ) -> AsyncIterator[ApiServer]:
     """The API of ``peer`` on a free port of the loopback, for as long as the block runs."""
     server = ApiServer(
@@ -198,6 +200,7 @@ async def open_api(
         port=0,
         hosts=hosts,
         metrics=lambda: metrics or {},
+        faults=faults,
         limits=limits,
         routes=routes,
     )

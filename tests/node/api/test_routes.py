@@ -1,12 +1,16 @@
 """Every route of the table: who may use it, what it answers, and that the table itself is sound."""
 
 import dataclasses
+import random
+from typing import Any
 
 import pytest
 
 from node.api.routes import ROUTES
 from node.api.routing import Route, Router
 from node.api.tokens import LEVELS
+from node.faults.plane import FaultPlane
+from node.shapes import FaultOrder
 from protocol.errors import ConfigError
 from tests.node.api.fake_peer import TOKENS, FakePeer, call, open_api
 
@@ -18,14 +22,21 @@ def _target(route: Route) -> str:
     return target + "?key=some-key" if route.path == "/v1/kv" and route.method != "GET" else target
 
 
+def _order(route: Route) -> dict[str, Any]:
+    """The body that a route cannot do without."""
+    if route.body is not FaultOrder:
+        return {}
+    return {"body": b'{"kind": "cut"}', "headers": {"Content-Type": "application/json"}}
+
+
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 @pytest.mark.parametrize("credential", _CREDENTIALS)
 async def test_each_route_serves_its_level_and_above(route: Route, credential: str) -> None:
     """DESIGN section 5: each route declares its level; none < read < member < admin."""
     peer = FakePeer()
-    async with open_api(peer) as server:
+    async with open_api(peer, faults=FaultPlane(random=random.Random(7))) as server:
         method = "HEAD" if route.is_stream else route.method
-        answer = await call(server, method, _target(route), token=_CREDENTIALS[credential])
+        answer = await call(server, method, _target(route), token=_CREDENTIALS[credential], **_order(route))
 
     held = LEVELS.index(credential) if credential in LEVELS else 0
     if held >= LEVELS.index(route.level):
