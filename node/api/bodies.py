@@ -60,6 +60,15 @@ async def read_json(request: web.BaseRequest, kind: type[_T], *, default: _T | N
         raise OperationError(
             "media-type-refused", "the body must be JSON", next_step=f"send `Content-Type: {JSON_MEDIA_TYPE}`"
         )
+    return decode_json(body, kind)
+
+
+def decode_json(body: bytes, kind: type[_T]) -> _T:
+    """Return the JSON in ``body`` as ``kind``.
+
+    Raises:
+        OperationError: ``bad-request``; nothing else, for any bytes at all.
+    """
     try:
         return msgspec.json.decode(body, type=kind, strict=True)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
