@@ -265,8 +265,10 @@ class Peer:
 
     def _metrics(self) -> dict[str, float]:
         datagrams, exchange = self._transport.datagrams.counts, self._transport.exchange.counts
-        return {f"datagrams_{name}": float(value) for name, value in datagrams.items()} | {
-            f"exchange_{name}": float(value) for name, value in exchange.items()
+        return {
+            **{f"datagrams_{name}": float(value) for name, value in datagrams.items()},
+            **{f"exchange_{name}": float(value) for name, value in exchange.items()},
+            **{f"stock_{name}": float(value) for name, value in self._dht.stock_counts.items()},
         }
 
     # node.ports.NetworkTime

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from node.dht.collecting import Collector
@@ -198,6 +198,11 @@ class Dht:
         """Take a datagram of the stock Kademlia wire."""
         if self._stock is not None:
             self._stock.datagram_received(data, source)
+
+    @property
+    def stock_counts(self) -> Mapping[str, int]:
+        """What was said with stock nodes so far; empty in a network that is not open."""
+        return self._stock.protocol.counts if self._stock is not None else {}
 
     # node.service.PeerService
 

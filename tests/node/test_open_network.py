@@ -1,6 +1,7 @@
 """Open networks: real peers, and a node of the unmodified kademlia library that joins, writes and reads (DESIGN 4)."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -142,6 +143,10 @@ async def test_stock_node_and_command_line_meet(tmp_path: Path) -> None:
                 assert (await asyncio.to_thread(home.ok, "--peer", row["name"], "get", "from-stock")).stdout == b"hello"
             await asyncio.to_thread(home.ok, "put", "from-pair", "grüße")
             assert await stock.get("from-pair") == "grüße"
+        token = json.loads((tmp_path / "local" / "tokens.json").read_bytes())["read"]
+        headers = {"Authorization": f"Bearer {token}"}
+        pages = [home.request(row["api"], "GET", "/metrics", headers=headers)[2].decode() for row in rows]
+        assert any(float(page.split("\npair_stock_served ")[1].split()[0]) > 0 for page in pages)
 
 
 async def until_read(stock: Server, key: str, expected: str) -> None:
