@@ -15,6 +15,7 @@ from protocol.errors import StoreError
 from protocol.messages import HandoverWish, Refusal, Reply, Request
 from protocol.records import UNSIGNED_WRITER, Record, owner_of, stamp_of
 from protocol.statements import signed
+from tests.examples import examples
 from tests.node.dht.cluster import START_MS, Cluster, FakePeer, get, put
 from tests.node.dht.virtual_time import in_virtual_time
 from tests.protocol import samples
@@ -222,7 +223,7 @@ async def test_fetch_of_any_place_is_answered() -> None:
 
 
 @given(st.text(max_size=80))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_only_keys_of_the_exact_form_belong_to_somebody(key: str) -> None:
     """Any other key that starts with @ is anybody's."""
     owner = samples.identity(1).peer_id

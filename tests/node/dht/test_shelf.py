@@ -9,6 +9,7 @@ from node.dht.holders import Holders
 from node.dht.shelf import Shelf
 from node.ports import StoredRecord
 from simulations.memory_records import MemoryRecordStore
+from tests.examples import examples
 from tests.node.dht.cluster import FakeMembers
 from tests.node.dht.virtual_time import VirtualLoop
 from tests.protocol import samples
@@ -65,7 +66,7 @@ async def replay(steps: list[tuple[str, int, int]]) -> None:
 
 
 @given(STEPS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_sums_kept_step_by_step_equal_sums_computed_anew(steps: list[tuple[str, int, int]]) -> None:
     """Commits, removals and changes of members, in any order, also during a rebuild."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:

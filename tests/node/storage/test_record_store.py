@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from node.ports import RecordStore, StoredRecord
 from protocol.records import Record
 from simulations.memory_records import MemoryRecordStore
+from tests.examples import examples
 from tests.node.storage.samples import ALICE, BOB, mixed, place_of, stored
 from tests.node.storage.stores import OPENERS, Opener, on_disk
 
@@ -245,7 +246,7 @@ steps = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(story=st.lists(steps, max_size=12))
 def test_any_story_ends_like_in_memory(tmp_path_factory: pytest.TempPathFactory, story: Story) -> None:
     """Model test: every read, and the counters, equal those of the twin, also after each restart."""

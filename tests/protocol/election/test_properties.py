@@ -3,6 +3,7 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.protocol.election.story import Step, Story
 from tests.protocol.election.town import Town
 
@@ -15,7 +16,7 @@ _steps = st.lists(
     ),
     max_size=8,
 )
-_quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+_quick = settings(deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 
 
 @_quick

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from protocol.config import LOCAL
 from protocol.election.quorum import CLOCK_RATE_MAX, CLOCK_RATE_MIN, promise_s
 from protocol.messages import Heartbeat
+from tests.examples import examples
 from tests.protocol.election.story import Step, Story
 from tests.protocol.election.town import Town, ids
 from tests.protocol.samples import voter_list
@@ -47,7 +48,7 @@ def follow_nobody(subject: Town) -> bool:
     return set(subject.followed().values()) == {None}
 
 
-@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(120), suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=_steps,
     voters=st.integers(1, 5),

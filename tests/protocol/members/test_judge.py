@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from protocol.limits import ACCUSATIONS_PER_MEMBER_MAX
 from protocol.statements import Address, Descriptor, Evidence, signed
+from tests.examples import examples
 from tests.protocol.members.subject import (
     START,
     accusation,
@@ -135,7 +136,7 @@ EVIDENCE: list[Evidence] = [
 ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.lists(st.sampled_from(EVIDENCE), unique=True).flatmap(
         lambda pieces: st.tuples(st.just(pieces), st.permutations(pieces))
@@ -154,7 +155,7 @@ def test_any_order_of_the_same_evidence_ends_in_the_same_table(orders: tuple[lis
     assert views[0] == views[1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.tuples(st.integers(2, 12), st.sampled_from(["silent", "refused"])), max_size=30))
 def test_accusations_against_one_member_are_bounded(pieces: list[tuple[int, str]]) -> None:
     """A crowd of accusers adds no memory (``ACCUSATIONS_PER_MEMBER_MAX``)."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from protocol.effects import Alarm, Report
 from protocol.messages import Ack, Gossip, Ping
 from protocol.statements import Evidence
+from tests.examples import examples
 from tests.protocol.members.subject import (
     ME,
     START,
@@ -175,7 +176,7 @@ ACCUSATIONS: list[Evidence] = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.sampled_from(ACCUSATIONS), min_size=1, max_size=12))
 def test_accused_living_peer_always_refutes(charges: list[Evidence]) -> None:
     """Whatever is said in whatever order, the own incarnation ends above all that were possible."""

@@ -11,6 +11,7 @@ from protocol.members.news import News
 from protocol.members.pings import UPDATES_BUDGET_BYTES, pages_of
 from protocol.messages import Gossip, Ping, Sync
 from protocol.statements import Evidence
+from tests.examples import examples
 from tests.protocol.members.subject import (
     ME,
     START,
@@ -216,7 +217,7 @@ PIECES: list[Evidence] = [
 ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=60))
 def test_pages_lose_nothing_keep_order_and_fit(pieces: list[Evidence]) -> None:
     """A page is a datagram."""
@@ -227,7 +228,7 @@ def test_pages_lose_nothing_keep_order_and_fit(pieces: list[Evidence]) -> None:
         encode(page)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=80))
 def test_ping_with_any_news_fits_a_datagram(pieces: list[Evidence]) -> None:
     """The byte budget holds whatever is new."""
