@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "delete": ("node.cli.values:delete", "Delete a key."),
     "keys": ("node.cli.values:keys", "List the keys."),
     "watch": ("node.cli.values:watch", "Follow the changes of keys as they happen."),
+    "fault": ("node.cli.faults:fault", "Break what flows between peers, on purpose."),
     "completion": ("node.cli.completions:completion", "Print the completion script of a shell."),
 }
 """Each command → where it lives, and its line in the help."""

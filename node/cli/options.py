@@ -128,6 +128,15 @@ class PairCommand(click.Command):
                     formatter.write_dl(records)
 
 
+class PairGroup(PairCommand, click.Group):
+    """A command with commands of its own; the global options may stand behind each of their names."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options as for every command, and then the commands."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are used, so that each start pays only for its own.
 
