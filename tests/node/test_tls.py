@@ -1,5 +1,6 @@
 """Certificates between peers: who is believed, and what is not (DESIGN section 5)."""
 
+import contextlib
 import datetime
 import ssl
 import sys
@@ -75,6 +76,35 @@ def test_older_protocols_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ssl.SSLError):
         _handshake(tls_of(ALICE, tmp_path).server, old, host_name_of(ALICE.peer_id))
+
+
+def test_older_protocols_of_a_server_are_refused(tmp_path: Path) -> None:
+    """Whoever sits at a peer's address cannot talk a client down either."""
+    old = tls_of(ALICE, tmp_path).server
+    old.minimum_version = ssl.TLSVersion.TLSv1_2
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    with pytest.raises(ssl.SSLError):
+        _handshake(old, tls_of(BOB, tmp_path).client, host_name_of(ALICE.peer_id))
+
+
+def test_sessions_are_not_resumed(tmp_path: Path) -> None:
+    """Every connection proves both ends anew: a stolen or expired session opens nothing."""
+    server, client = tls_of(ALICE, tmp_path).server, tls_of(BOB, tmp_path).client
+    name = host_name_of(ALICE.peer_id)
+    _, first = _handshake(server, client, name)
+    assert first.session is None or not first.session.has_ticket
+
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server_end = server.wrap_bio(to_server, to_client, server_side=True)
+    again = client.wrap_bio(to_client, to_server, server_hostname=name, session=first.session)
+    for _ in range(4):
+        for end in (again, server_end):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+
+    assert not again.session_reused and not server_end.session_reused
+    assert peer_id_from_certificate(_certificate(server_end)) == BOB.peer_id
 
 
 def test_a_certificate_is_the_same_at_any_time(tmp_path: Path) -> None:
