@@ -32,9 +32,10 @@ class Kill(Fault, frozen=True, kw_only=True, tag="kill"):
 
 
 class PowerCut(Fault, frozen=True, kw_only=True, tag="power-cut"):
-    """Take the power of a host: its connections stay half open, what was not synced is lost."""
+    """Take the power of a host: its connections stay half open, what was not synced is lost.
 
-    is_live: ClassVar[bool] = False
+    Of real peers the processes are killed: what a real disk has not synced is not lost by that.
+    """
 
     target: Target
 

@@ -58,6 +58,9 @@ class RunRecord:
 
     scenario: Scenario
     seed: int
+    is_live: bool = False
+    """Whether real processes were run; seconds are real ones then."""
+
     history: History = field(default_factory=History)
     moments: list[Moment] = field(default_factory=list)
     applied: list[AppliedFault] = field(default_factory=list)

@@ -20,7 +20,17 @@ from simulations.checkers import Checker, Context, make_checkers
 from simulations.clients import Clients
 from simulations.cluster import Cluster
 from simulations.hostile import Hostiles
-from simulations.looking import is_united, leaders_of, living_tables, missing_copies, terms_of
+from simulations.judging import (
+    MOMENT_S,
+    QUIET_S,
+    common_figures,
+    end_reached,
+    is_well,
+    moment_of,
+    promised,
+    recovery,
+    recovery_figure,
+)
 from simulations.nemesis import Nemesis
 from simulations.record import Moment, RunRecord
 from simulations.scenario import Scenario
@@ -31,10 +41,6 @@ from simulations.world.errors import SimulationError
 from simulations.world.loop import SimLoop
 from simulations.world.network import Network
 from simulations.world.trace import Trace
-
-MOMENT_S: Final = 1.0
-QUIET_S: Final = 2.0
-"""All must have been well for so long before the final reads (DESIGN section 7)."""
 
 _LOOK_EVERY_S: Final = 0.25
 _GUARD_EVERY_S: Final = 0.05
@@ -145,8 +151,8 @@ class Simulation:
         """Wait until all has been well for a while, or until it should have been."""
         began_s, well_since = self._now(), None
         while self._now() < began_s + self._scenario.settle_s:
-            is_well = is_united(self.cluster) and missing_copies(self.cluster, k=self._scenario.k) == 0
-            well_since = (self._now() if well_since is None else well_since) if is_well else None
+            all_well = is_well(self.cluster, self.record)
+            well_since = (self._now() if well_since is None else well_since) if all_well else None
             if well_since is not None and self._now() >= well_since + QUIET_S:
                 self.record.settled_s = well_since
                 return
@@ -188,35 +194,12 @@ class Simulation:
         now = self._now()
         for checker in self._checkers:
             checker.scanned(now)
-        moment = self._moment(now)
+        sent = self._network.counts["sent"]
+        datagrams, self._sent_before = sent - self._sent_before, sent
+        moment = moment_of(self.cluster, self.record, at_s=now, datagrams=datagrams)
         self.record.moments.append(moment)
         if self._on_moment is not None:
             self._on_moment(moment)
-
-    def _moment(self, now: float) -> Moment:
-        history, sent = self.record.history, self._network.counts["sent"]
-        names = {peer.disk.identity.peer_id: peer.name for peer in self.cluster.peers}
-        datagrams, self._sent_before = sent - self._sent_before, sent
-        tables: dict[int, int] = {}
-        for table, count in living_tables(self.cluster).items():
-            tables[len(table)] = tables.get(len(table), 0) + count
-        healed = self.record.healed_s is not None
-        return Moment(
-            at_s=now,
-            up=sum(peer.is_up for peer in self.cluster.peers),
-            alive_tables=tables,
-            leaders={names.get(peer_id, peer_id.hex()[:8]): n for peer_id, n in leaders_of(self.cluster).items()},
-            terms=terms_of(self.cluster),
-            ok=history.count("ok"),
-            failed=history.count("failed"),
-            unknown=history.count("unknown"),
-            faults_now=tuple(
-                applied.text
-                for applied in self.record.applied
-                if applied.began_s > now - MOMENT_S or (applied.ended_s > now and not healed)
-            ),
-            datagrams=datagrams,
-        )
 
     # The verdict
 
@@ -237,12 +220,8 @@ class Simulation:
         )
 
     def _own_checks(self) -> Iterator[Check]:
-        cut_short, failures = self.record.cut_short, self._loop.failures
-        yield Check(
-            name="the run came to its end",
-            ok=not cut_short,
-            detail=f"after {self._now():.1f} s: {cut_short}" if cut_short else f"{self._now():.1f} simulated seconds",
-        )
+        failures = self._loop.failures
+        yield end_reached(self.record, at_s=self._now(), seconds="simulated seconds")
         yield Check(
             name="no error escaped",
             ok=not failures,
@@ -255,50 +234,19 @@ class Simulation:
             detail=f"{len(endings)}, the first: {endings[0]}" if endings else f"{len(self.cluster.peers)} peers",
         )
 
-        yield self._recovery()
-        yield self._expected()
-
-    def _recovery(self) -> Check:
-        """After healing: one leader, equal tables, every copy where it belongs."""
-        record, cluster, k = self.record, self.cluster, self._scenario.k
-        if record.settled_s is not None and record.healed_s is not None:
-            found = f"{record.settled_s - record.healed_s:.2f} s after the last fault"
-        else:
-            found = (
-                f"{len(cluster.running())} of {len(cluster.peers)} peers run, {len(leaders_of(cluster))} leaders, "
-                f"{len(living_tables(cluster))} different tables, {missing_copies(cluster, k=k)} copies missing"
-            )
-        return Check(name="all is well again", ok=record.settled_s is not None, detail=found)
-
-    def _expected(self) -> Check:
-        """What the scenario itself promises."""
-        expect, history = self._scenario.expect, self.record.history
-        asked = len(history.operations)
-        share = history.count("ok") / asked if asked else 1.0
-        most = expect.elections_max
-        return Check(
-            name="as the scenario expects",
-            ok=share >= expect.ok_share and (most is None or self._elections <= most),
-            detail=f"{share:.1%} of {asked} operations ended well, of at least {expect.ok_share:.0%}; "
-            f"{self._elections} elections" + (f" of at most {most}" if most is not None else ""),
-        )
+        yield recovery(self.cluster, self.record)
+        yield promised(self.record, elections=self._elections)
 
     def _figures(self) -> dict[str, float]:
-        history, counts, record = self.record.history, self._network.counts, self.record
-        figures = {
-            "operations_ok": history.count("ok"),
-            "operations_failed": history.count("failed"),
-            "operations_unknown": history.count("unknown"),
-            "elections": self._elections,
-            "faults": len(record.applied),
-            "datagrams": counts["sent"],
-            "datagrams_lost": counts["lost"] + counts["cut"],
-            "stream_pieces": counts["pieces"],
+        counts = self._network.counts
+        return {
+            **common_figures(self.record, elections=self._elections),
+            "datagrams": float(counts["sent"]),
+            "datagrams_lost": float(counts["lost"] + counts["cut"]),
+            "stream_pieces": float(counts["pieces"]),
             "simulated_s": round(self._now(), 3),
+            **recovery_figure(self.record),
         }
-        if record.healed_s is not None and record.settled_s is not None:
-            figures["recovery_s"] = round(record.settled_s - record.healed_s, 3)
-        return {name: float(value) for name, value in figures.items()}
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     """What was counted, or the first violation with its time and peers."""
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The JSON document of ``pair simulate``."""
 
     scenario: str
@@ -23,6 +23,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Literal["PASS", "FAIL"]
     checks: tuple[Check, ...]
     figures: dict[str, float]
-    trace_sha256: str
+    trace_sha256: str | None
+    """None for a live run, which has no trace that could be repeated."""
+
     replay: str
     """The command that repeats the run."""
+
+    not_judged: tuple[str, ...] = ()
+    """Checks that a live run says nothing about."""

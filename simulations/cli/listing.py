@@ -7,6 +7,7 @@ from typing import Final
 from node.cli.output import is_terminal, print_json, print_line, print_table
 from simulations.catalogue import SCENARIOS, CatalogueEntry
 from simulations.cli.plan import unknown_scenario
+from simulations.live.possible import runs_live
 
 _SOURCE: Final = Path(__file__).resolve().parent.parent.parent
 """Pages are part of the source; an installed package has the summaries only."""
@@ -17,10 +18,12 @@ def tell_catalogue(*, as_json: bool) -> None:
     if as_json:
         print_json([_document(entry) for entry in SCENARIOS.values()])
         return
-    print_table(["scenario", "what happens"], [[entry.name, entry.summary] for entry in SCENARIOS.values()])
+    rows = [[entry.name, "yes" if runs_live(entry) else "no", entry.summary] for entry in SCENARIOS.values()]
+    print_table(["scenario", "live", "what happens"], rows)
     if is_terminal(sys.stdout):
         print_line("")
         print_line("pair simulate --list SCENARIO tells more of one; pair simulate SCENARIO plays it.")
+        print_line("live: it can be played on real processes too, with --live.")
 
 
 def tell_scenario(name: str, *, as_json: bool) -> None:

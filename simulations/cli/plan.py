@@ -47,6 +47,19 @@ class Changes:
         return [word for name, value in given.items() if value is not None for word in (name, str(value))]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large a run is when nobody says so."""
+
+    nodes: int
+    duration_s: float
+    options: tuple[str, ...] = ()
+    """What the command must say for such a run."""
+
+
+SIMULATED: Final = Size(nodes=NODES, duration_s=DURATION_S)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A scenario for each seed."""
@@ -56,6 +69,7 @@ class Plan:
 
     make: Callable[[int], Scenario]
     changes: Changes
+    size: Size
 
     def scenario(self, seed: int) -> Scenario:
         """Return what is played with a seed.
@@ -67,11 +81,12 @@ class Plan:
 
     def replay(self, seed: int) -> str:
         """Return the command that plays the same again."""
-        return shlex.join(["pair", "simulate", self.source, *self.changes.options(), "--seed", str(seed)])
+        words = ["pair", "simulate", self.source, *self.size.options, *self.changes.options(), "--seed", str(seed)]
+        return shlex.join(words)
 
 
-def planned(source: str, changes: Changes) -> Plan:
-    """Return what ``source`` names.
+def planned(source: str, changes: Changes, size: Size = SIMULATED) -> Plan:
+    """Return what ``source`` names; ``size`` counts where neither an option nor a file says another.
 
     Raises:
         CommandFailed: There is no such scenario or file.
@@ -79,13 +94,13 @@ def planned(source: str, changes: Changes) -> Plan:
     """
     path, colon, name = source.rpartition(":")
     if colon and path.endswith(".py"):
-        return _from_function(source, Path(path), name, changes)
+        return _from_function(source, Path(path), name, changes, size)
     if source.endswith(".py"):
-        return _from_function(source, Path(source), FUNCTION, changes)
+        return _from_function(source, Path(source), FUNCTION, changes, size)
     if source in SCENARIOS:
-        return _from_catalogue(SCENARIOS[source], changes)
+        return _from_catalogue(SCENARIOS[source], changes, size)
     if source.endswith(".toml") or "/" in source or Path(source).is_file():
-        return _from_file(source, changes)
+        return _from_file(source, changes, size)
     raise unknown_scenario(source)
 
 
@@ -100,20 +115,20 @@ def unknown_scenario(name: str) -> CommandFailed:
     )
 
 
-def _from_catalogue(entry: CatalogueEntry, changes: Changes) -> Plan:
-    told = _written_out(changes)
-    return Plan(entry.name, lambda seed: _drawn(entry.name, entry.summary, entry.make, told, seed), told)
+def _from_catalogue(entry: CatalogueEntry, changes: Changes, size: Size) -> Plan:
+    told = _written_out(changes, size)
+    return Plan(entry.name, lambda seed: _drawn(entry.name, entry.summary, entry.make, told, seed), told, size)
 
 
-def _from_file(source: str, changes: Changes) -> Plan:
+def _from_file(source: str, changes: Changes, size: Size) -> Plan:
     found = _changed(load(Path(source)), changes)
-    return Plan(source, lambda seed: found, changes)
+    return Plan(source, lambda seed: found, changes, size)
 
 
-def _from_function(source: str, path: Path, name: str, changes: Changes) -> Plan:
+def _from_function(source: str, path: Path, name: str, changes: Changes, size: Size) -> Plan:
     make = _function(path, name)
     summary = " ".join((make.__doc__ or "").split("\n\n")[0].split())
-    told = _written_out(changes)
+    told = _written_out(changes, size)
 
     def scenario(seed: int) -> Scenario:
         try:
@@ -127,12 +142,12 @@ def _from_function(source: str, path: Path, name: str, changes: Changes) -> Plan
             )
         return found
 
-    return Plan(source, scenario, told)
+    return Plan(source, scenario, told, size)
 
 
-def _written_out(changes: Changes) -> Changes:
+def _written_out(changes: Changes, size: Size) -> Changes:
     """Return the changes with size and length: the command goes on meaning the same when a default changes."""
-    return replace(changes, nodes=changes.nodes or NODES, duration_s=changes.duration_s or DURATION_S)
+    return replace(changes, nodes=changes.nodes or size.nodes, duration_s=changes.duration_s or size.duration_s)
 
 
 def _drawn(name: str, summary: str, make: Callable[[Draw], Scenario], told: Changes, seed: int) -> Scenario:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from node.cli.failures import failed, wrong_use
+from node.cli.failures import wrong_use
 from node.cli.options import Options, PairCommand, Seconds, pass_options
 from simulations.cli.numbers import Seed, Seeds, drawn_seed
 from simulations.scenario import NODES_MAX
@@ -21,16 +21,16 @@ def complete_scenarios(ctx: click.Context, param: click.Parameter, incomplete: s
 @click.command(cls=PairCommand, short_help="Play a scenario in virtual time, and judge what happened.")
 @click.argument("scenario", required=False, metavar="SCENARIO|FILE", shell_complete=complete_scenarios)
 @click.option("--list", "is_list", is_flag=True, help="List the scenarios, or explain SCENARIO.")
-@click.option("--nodes", type=click.IntRange(1, NODES_MAX), metavar="N", help="Peers (15, or as the file says).")
+@click.option("--nodes", type=click.IntRange(1, NODES_MAX), metavar="N", help="Peers (15, live 7).")
 @click.option("--seed", type=Seed(), metavar="S", help="What everything is drawn from (random; the verdict names it).")
 @click.option("--seeds", type=Seeds(), metavar="A..B", help="Play each of these seeds, on all cores.")
-@click.option("--duration", "duration_s", type=Seconds(), metavar="S", help="Virtual seconds of workload and faults.")
+@click.option("--duration", "duration_s", type=Seconds(), metavar="S", help="Seconds that it lasts (60, live 20).")
 @click.option("--k", type=click.IntRange(1, 32), metavar="K", help="Holders of each record (3 or 8, by the seed).")
 @click.option("--profile", type=click.Choice(["local", "lan", "wan"]), help="Timing of the peers.")
 @click.option("--engine", metavar="tcp://HOST:PORT", help="Send the seeds to a Dask cluster (extra: sweep).")
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page about the run.")
 @click.option("--plots", type=click.Path(path_type=Path), metavar="FOLDER", help="Write its pictures as SVG files.")
-@click.option("--live", is_flag=True, help="Play it on real processes instead.")
+@click.option("--live", is_flag=True, help="Play it on real processes, in real time.")
 @click.option("--shrink/--no-shrink", "shrinks", default=True, help="Look for the smallest schedule that still fails.")
 @pass_options
 def simulate(options: Options, /, scenario: str | None, is_list: bool, live: bool, **given: Any) -> None:
@@ -38,15 +38,14 @@ def simulate(options: Options, /, scenario: str | None, is_list: bool, live: boo
 
     SCENARIO is one of --list; FILE is a scenario of your own, in TOML, or a Python file with a function
     scenario(draw). The same command with the same seed always gives the same trace. Exit code 1: a check does not hold.
+    --live plays it on real processes instead, which are ended in any case.
     """
     if is_list:
         _list(scenario, as_json=options.as_json)
         return
     if scenario is None:
         raise wrong_use("which scenario?", next_step="pair simulate --list explains them all")
-    if live:
-        raise failed("--live is not part of this version", next_step="leave it out: the simulator plays it")
-    _play(options, scenario, **given)
+    _play(options, scenario, live=live, **given)
 
 
 def _list(scenario: str | None, *, as_json: bool) -> None:
@@ -62,6 +61,7 @@ def _play(
     options: Options,
     source: str,
     *,
+    live: bool,
     seed: int | None,
     seeds: range | None,
     engine: str | None,
@@ -70,13 +70,18 @@ def _play(
     shrinks: bool,
     **changes: Any,
 ) -> None:
-    from simulations.cli.plan import Changes, planned
+    from simulations.cli.plan import SIMULATED, Changes, planned
 
     if seeds is not None and (seed is not None or report is not None or plots is not None):
         raise wrong_use("--seeds goes with none of --seed, --report, --plots", next_step="play one --seed for a report")
     if engine is not None and seeds is None:
         raise wrong_use("--engine needs --seeds A..B", next_step="one seed is played here, without an engine")
-    plan = planned(source, Changes(**changes))
+    if live and seeds is not None:
+        raise wrong_use("--live plays one run, and --seeds many", next_step="leave one of them out")
+    size = SIMULATED
+    if live:
+        from simulations.cli.live import LIVE as size
+    plan = planned(source, Changes(**changes), size)
     if seeds is not None:
         from simulations.cli.many import run_many
 
@@ -89,5 +94,9 @@ def _play(
         check_report(report)
     if plots is not None:
         check_plots(plots)
-    wishes = Wishes(options.as_json, report, plots, shrinks)
-    run_one(plan, drawn_seed() if seed is None else seed, wishes)
+    seed = drawn_seed() if seed is None else seed
+    if live:
+        from simulations.cli.live import check_possible
+
+        check_possible(plan.scenario(seed))
+    run_one(plan, seed, Wishes(options.as_json, report, plots, shrinks=shrinks and not live, live=live))

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from node.cli.failures import CommandFailed
-from node.cli.output import is_terminal, print_note
+from node.cli.output import counted, is_terminal, print_note
 from node.cli.waiting import StatusLine
 from simulations.cli.interrupting import Interruptible
 from simulations.cli.plan import Plan
@@ -35,6 +35,9 @@ class Wishes:
     shrinks: bool
     """Whether the schedule of a run that fails is made smaller, and saved."""
 
+    live: bool = False
+    """Whether real processes are run."""
+
 
 def run_one(plan: Plan, seed: int, wishes: Wishes) -> None:
     """Play one seed and tell everything about it.
@@ -45,9 +48,10 @@ def run_one(plan: Plan, seed: int, wishes: Wishes) -> None:
     with Interruptible(waits_for_look=True) as interruptible:
         try:
             scenario = plan.scenario(seed)
-            verdict, record = _played(scenario, seed, interruptible, as_json=wishes.as_json)
+            play = _played_live if wishes.live else _played
+            verdict, record = play(scenario, seed, interruptible, as_json=wishes.as_json)
         except KeyboardInterrupt:
-            raise interrupted("interrupted before the run began", next_step=plan.replay(seed)) from None
+            raise interrupted("interrupted before anything could be told", next_step=plan.replay(seed)) from None
         verdict = msgspec.structs.replace(verdict, replay=plan.replay(seed))
         try:  # files first: who reads the verdict may leave before its end
             _write(Run(verdict, record), wishes)
@@ -72,6 +76,28 @@ def _played(scenario: Scenario, seed: int, interruptible: Interruptible, *, as_j
         simulation = Simulation(scenario, seed=seed, on_moment=on_moment)
         verdict = simulation.run()
     return verdict, simulation.record
+
+
+def _played_live(
+    scenario: Scenario, seed: int, interruptible: Interruptible, *, as_json: bool
+) -> tuple[Verdict, RunRecord]:
+    from simulations.live.live_run import LiveRun
+
+    with contextlib.ExitStack() as stack:
+        starting = StatusLine()
+        starting.show(f"starting {counted(scenario.nodes, 'peer')}")
+        stack.callback(starting.clear)
+        shows: list[Callable[[Moment], None]] = []
+
+        def on_moment(moment: Moment) -> None:
+            if not shows:
+                starting.clear()
+                shows.append(_shown(scenario, seed, stack, as_json=as_json))
+            shows[0](moment)
+
+        run = LiveRun(scenario, seed=seed, on_moment=on_moment, is_over=lambda: interruptible.happened)
+        verdict = run.run()
+    return verdict, run.record
 
 
 def _shown(scenario: Scenario, seed: int, stack: contextlib.ExitStack, *, as_json: bool) -> Callable[[Moment], None]:
@@ -120,4 +146,5 @@ def _shrink(scenario: Scenario, verdict: Verdict, interruptible: Interruptible) 
 
 def _interrupted(verdict: Verdict) -> CommandFailed:
     seconds = verdict.figures.get("simulated_s", 0.0)
-    return interrupted(f"interrupted after {seconds:.1f} simulated seconds", next_step=verdict.replay)
+    kind = "simulated seconds" if verdict.trace_sha256 is not None else "seconds"
+    return interrupted(f"interrupted after {seconds:.1f} {kind}", next_step=verdict.replay)

@@ -33,7 +33,10 @@ def tell_verdict(verdict: Verdict, *, as_json: bool) -> None:
         ["figure", "value"], [[figure_name(key), figure_text(key, value)] for key, value in verdict.figures.items()]
     )
     print_line("")
-    print_line(f"trace   {verdict.trace_sha256}")
+    if verdict.trace_sha256 is None:
+        print_line(f"not judged live: {', '.join(verdict.not_judged)}")
+    else:
+        print_line(f"trace   {verdict.trace_sha256}")
     print_line(f"replay  {escape(verdict.replay)}")
 
 

@@ -60,7 +60,7 @@ def _head(run: Run) -> Iterator[str]:
         ("k", str(scenario.k)),
         ("seed", str(verdict.seed)),
         ("profile", scenario.profile),
-        ("simulated", f"{run.end_s:.0f} s"),
+        ("played live" if run.record.is_live else "simulated", f"{run.end_s:.0f} s"),
         ("faults", str(len(run.record.applied))),
     ]
     for name, value in facts:
@@ -68,7 +68,7 @@ def _head(run: Run) -> Iterator[str]:
     yield "</ul>"
     if run.record.cut_short:
         why = svg.words(run.record.cut_short)
-        yield f"<p><b>Cut short</b> after {run.end_s:.0f} simulated seconds ({why}): this was seen until then.</p>"
+        yield f"<p><b>Cut short</b> after {run.end_s:.0f} s ({why}): this was seen until then.</p>"
     yield '<h2 id="replay">Run it again</h2>'
     yield f"<pre>{svg.words(verdict.replay)}</pre>"
 
@@ -93,6 +93,8 @@ def _checks(run: Run) -> Iterator[str]:
             f'<b>{svg.words(check.name)}</b><span class="detail">{svg.words(check.detail)}</span></li>'
         )
     yield "</ul>"
+    if run.verdict.not_judged:
+        yield f"<p>Not judged live: {svg.words(', '.join(run.verdict.not_judged))}.</p>"
 
 
 def _panel(panel: Panel) -> Iterator[str]:
@@ -112,7 +114,10 @@ def _panel(panel: Panel) -> Iterator[str]:
 
 
 def _foot(run: Run) -> Iterator[str]:
-    yield (
-        "<footer>Shaded: faults at work; dotted: something was killed, stopped or started. "
-        f"Trace {svg.words(run.verdict.trace_sha256)}: the same command gives the same trace.</footer>"
+    trace = run.verdict.trace_sha256
+    again = (
+        "Played on real processes: no two runs are quite alike."
+        if trace is None
+        else f"Trace {svg.words(trace)}: the same command gives the same trace."
     )
+    yield f"<footer>Shaded: faults at work; dotted: something was killed, stopped or started. {again}</footer>"

@@ -37,10 +37,11 @@ def panels_of(run: Run) -> list[Panel]:
         ("second", "kind", "what"),
         schedule_rows(run),
     )
+    clock = "In real time" if run.record.is_live else "In virtual time"
     captions = (
         (members_of(run), "All is well where the three lines are one: every table holds every peer that runs."),
         (availability_of(run), "By the second in which they ended. Unknown: timed out, it may take effect later."),
-        (latency_of(run), "In virtual time, on a logarithmic scale, of the operations that ended in each second."),
+        (latency_of(run), f"{clock}, on a logarithmic scale, of the operations that ended in each second."),
         (messages_of(run), "Control traffic and small values; what goes over TCP is not counted here."),
     )
     return [first, *(_panel(chart, caption, run) for chart, caption in captions)]
