@@ -102,7 +102,7 @@ class Peer:
         self._parts.callback(self._events.close)
         self._begin_run()
         self._driver.handle(ContactsFound(self._config.seeds))
-        await self._discovery.start(lambda address: self._driver.handle(ContactsFound((address,))))
+        await self._discovery.start(lambda address: self._driver.handle(ContactsFound((address,), are_hints=True)))
         self._parts.push_async_callback(self._discovery.stop)
         if self._config.roams:
             self._roaming.start()

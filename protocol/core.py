@@ -137,7 +137,7 @@ class Core:
             case Received():
                 self._receive(event, now, effects)
             case ContactsFound():
-                self._joining.found(event.contacts, own=self.descriptor, now=now)
+                self._joining.found(event.contacts, own=self.descriptor, now=now, are_hints=event.are_hints)
                 self._ask_contacts(now, effects)
             case LinkLost():
                 self._take(self.membership.link_lost(event.peer_id, now=now), now, effects)

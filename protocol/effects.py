@@ -52,6 +52,9 @@ class ContactsFound:
 
     contacts: tuple[Address, ...]
 
+    are_hints: bool = False
+    """Whether anybody on the local network may have said so, as with zeroconf."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinkLost:

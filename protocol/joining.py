@@ -34,6 +34,8 @@ _BURST_PAUSE_S: Final = 0.02
 class _Contact:
     next_try: float
     pause_s: float
+    is_hint: bool
+    """Whether anybody on the local network may have said so; then it makes room for later ones."""
 
 
 @dataclass(slots=True)
@@ -51,14 +53,18 @@ class Joining:
     _nonces: dict[int, float] = field(default_factory=dict)
     _due: float = math.inf
 
-    def found(self, contacts: tuple[Address, ...], *, own: Descriptor, now: float) -> None:
-        """Take addresses that somebody told us; they are asked at the next ``wake``."""
+    def found(self, contacts: tuple[Address, ...], *, own: Descriptor, now: float, are_hints: bool = False) -> None:
+        """Take addresses that somebody told us; they are asked at the next ``wake``.
+
+        Where there are too many, the oldest hint goes: a flood of false ones must not keep a true one out.
+        """
         for address in contacts:
-            if address in (own.address, own.api) or len(self._contacts) >= _CONTACTS_MAX:
-                continue
             known = self._contacts.get(address)
+            if address in (own.address, own.api) or (known is None and not self._has_room()):
+                continue
             if known is None or known.next_try > now + self.config.join_retry_s:
-                self._contacts[address] = _Contact(next_try=now, pause_s=self.config.join_retry_s)
+                is_hint = are_hints and (known is None or known.is_hint)
+                self._contacts[address] = _Contact(next_try=now, pause_s=self.config.join_retry_s, is_hint=is_hint)
                 self._due = now
 
     def ask(
@@ -102,6 +108,16 @@ class Joining:
         assert len(self._contacts) <= _CONTACTS_MAX
         assert len(self._nonces) <= _NONCES_MAX
         assert self._due == self._first_try()
+
+    def _has_room(self) -> bool:
+        """Return whether there is room for another contact, after making it if that is possible."""
+        if len(self._contacts) < _CONTACTS_MAX:
+            return True
+        oldest = next((address for address, contact in self._contacts.items() if contact.is_hint), None)
+        if oldest is None:
+            return False
+        del self._contacts[oldest]
+        return True
 
     def _first_try(self) -> float:
         return min((contact.next_try for contact in self._contacts.values()), default=math.inf)

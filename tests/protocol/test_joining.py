@@ -103,6 +103,38 @@ def test_contacts_and_nonces_are_bounded() -> None:
     subject.check_invariants()
 
 
+def test_a_flood_of_hints_keeps_no_later_contact_out_and_drops_no_configured_one() -> None:
+    """Whoever is on the local network may announce thousands of false services; seeds and newcomers are asked still."""
+    subject = joining()
+    seed, newcomer = Address("192.0.2.1", 7400), Address("192.0.2.2", 7400)
+    subject.found((seed,), own=OWN, now=START)
+    subject.found(contacts(1000), own=OWN, now=START, are_hints=True)
+    subject.found((seed,), own=OWN, now=START, are_hints=True)
+
+    subject.found((newcomer,), own=OWN, now=START, are_hints=True)
+
+    subject.check_invariants()
+    reached, now = [], START
+    while now < START + 0.5:
+        reached += wake(subject, now)
+        now = subject.next_deadline()
+    assert seed in reached and newcomer in reached
+
+
+def test_configured_contacts_make_no_room() -> None:
+    """What a person wrote stays; a hint beyond the limit is forgotten."""
+    subject = joining()
+    subject.found(contacts(256), own=OWN, now=START)
+
+    subject.found((Address("192.0.2.2", 7400),), own=OWN, now=START, are_hints=True)
+
+    reached, now = [], START
+    while now < START + 0.5:
+        reached += wake(subject, now)
+        now = subject.next_deadline()
+    assert set(reached) == set(contacts(256))
+
+
 def test_reply_is_believed_once_and_only_when_asked_for() -> None:
     """The nonce binds a reply to a request."""
     subject = joining()
