@@ -37,10 +37,19 @@ def create_key(path: Path) -> "Identity":
 
     if read_private(path) is None:
         identity = Identity(os.urandom(SEED_SIZE_BYTES))
-        file = KeyFile(id=identity.peer_id.hex(), seed=identity.seed)
-        if create_once(path, msgspec.json.encode(file) + b"\n"):
+        if create_once(path, _content(identity)):
             return identity
     return load_key(path)
+
+
+def keep_key(path: Path, identity: "Identity") -> None:
+    """Create the key file ``path`` from a key pair that was drawn before there was a folder for it.
+
+    Raises:
+        StoreError: There is one already, or it cannot be written.
+    """
+    if not create_once(path, _content(identity)):
+        raise StoreError(f"{path} exists already", next_step="choose another name for the peer: --name N")
 
 
 def load_key(path: Path) -> "Identity":
@@ -69,6 +78,10 @@ def key_id(path: Path) -> str:
         ConfigError, StoreError: As ``load_key``.
     """
     return _load(path).id
+
+
+def _content(identity: "Identity") -> bytes:
+    return msgspec.json.encode(KeyFile(id=identity.peer_id.hex(), seed=identity.seed)) + b"\n"
 
 
 def _load(path: Path) -> KeyFile:

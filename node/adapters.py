@@ -13,6 +13,7 @@ from node.config import PeerConfig
 from node.ports import RecordStore
 from protocol.effects import Event, Promise
 from protocol.identity import Identity, Verifier
+from protocol.invite_book import IssuedInvite
 from protocol.statements import Address, Descriptor, VoterList
 
 
@@ -60,6 +61,20 @@ class Disk(Protocol):
         Raises:
             StoreError: It is not; the peer must not go on.
         """
+
+    @property
+    def invites(self) -> Sequence[IssuedInvite]:
+        """The invites that this peer issued."""
+
+    def keep_invites(self, invites: Sequence[IssuedInvite]) -> None:
+        """Return once ``invites``, instead of those kept before, are durable.
+
+        Raises:
+            StoreError: They are not: nobody must be let in.
+        """
+
+    def apis_here(self) -> Sequence[str]:
+        """Return where the read token of ``tokens`` is good just now: the APIs of the peers of this folder."""
 
     @property
     def remembered(self) -> Sequence[Descriptor]:

@@ -12,6 +12,7 @@ import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack
 
+from bootstrap.own_address import reachable_at
 from node import __version__
 from node.adapters import Adapters
 from node.api import ApiServer
@@ -23,6 +24,7 @@ from node.events import EventBus
 from node.exchange import Answer
 from node.faults.plane import FaultPlane
 from node.handover import Handovers
+from node.invites import Invites
 from node.membership_view import MembershipView
 from node.remembering import Remembering
 from node.reports import Reports
@@ -119,6 +121,14 @@ class Peer:
         config, disk = self._config, self._disk
         self._core = Core(self._core_start())
         self._members = MembershipView(self._core)
+        self.invites = Invites(
+            network=config.network,
+            disk=disk,
+            verifier=self._verifier,
+            addresses=lambda: reachable_at(config.bind, self._core.descriptor.address.host, config.port),
+            contacts=lambda: [member.address for member in self._members.living()],
+            is_banned=lambda peer_id: False,
+        )
         self._transport = Transport(
             config=config,
             identity=disk.identity,
@@ -128,6 +138,7 @@ class Peer:
             tell_core=lambda event: self._driver.handle(event),
             serve=self._serve,
             on_stock_datagram=lambda data, source: self._dht.stock_datagram_received(data, source),
+            door=self.invites,
             faults=self._faults,
         )
         self._driver = Driver(

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from bootstrap.home import NetworkFolder
+from bootstrap.invites import load_invites, save_invites
 from bootstrap.peer_folder import PeerFolder
 from bootstrap.voters import load_voters
 from node.clock import wall_ms
@@ -27,6 +28,7 @@ from node.storage.vote import VoteDamaged, VoteFile, VoteFound, VoteMissing
 from protocol.effects import Promise
 from protocol.election.promises import NO_BALLOT, NO_COUNCIL_HASH
 from protocol.errors import StoreError
+from protocol.invite_book import IssuedInvite
 from protocol.statements import Descriptor, VoterList
 
 BOOT_RANDOM_BITS: Final = 24
@@ -62,6 +64,7 @@ class PeerDisk:
         self._documents.begin_boot(self.boot)
         self.remembered: Final = self._documents.remembered()
         self.voters: Final = self._kept_voters()
+        self.invites: Final = self._kept_invites()
         self.tokens: Final[Mapping[str, str]] = msgspec.structs.asdict(NetworkFolder(config.network_folder).tokens())
         self.records: Final = self._open_records(ran_before=ran_before)
         self._to_remember: Sequence[Descriptor] = ()
@@ -116,6 +119,20 @@ class PeerDisk:
         # Documents have one thread; what it has at hand before is a batch of records at most.
         self._executor.submit(self._documents.keep_voters, voters).result()
 
+    def keep_invites(self, invites: Sequence[IssuedInvite]) -> None:
+        """Keep the invites durably; waits for the disk, as seldom as somebody joins by one.
+
+        Raises:
+            StoreError: They are not known to be on disk.
+        """
+        save_invites(self._folder.path, invites)
+
+    def apis_here(self) -> Sequence[str]:
+        """Return the APIs of the peers of this folder that run, this one's first."""
+        folders = NetworkFolder(self._config.network_folder).peers()
+        runs = [(folder.name != self._folder.name, run) for folder in folders if (run := folder.run()) is not None]
+        return [run.api for _, run in sorted(runs, key=lambda found: found[0]) if run.state in ("running", "paused")]
+
     def remember(self, living: Sequence[Descriptor]) -> None:
         """Keep the other members for the next start, soon; a failure to do so is logged.
 
@@ -166,6 +183,12 @@ class PeerDisk:
         """Return the list in the network's folder and the one among the documents, where they are there."""
         kept = (load_voters(NetworkFolder(self._config.network_folder)), self._documents.voters())
         return tuple(voters for voters in kept if voters is not None)
+
+    def _kept_invites(self) -> tuple[IssuedInvite, ...]:
+        invites, kept_as = load_invites(self._folder.path)
+        if kept_as is not None:
+            self._alarm(f"the file of invites was damaged and is kept as {kept_as}; those in it let nobody in any more")
+        return invites
 
     def _open_records(self, *, ran_before: bool) -> SqliteRecordStore:
         path = self._folder.path / "records.sqlite"

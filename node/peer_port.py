@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import Final
 
+from node.guest import Door
 from node.peer_http import Handler, PeerHttp
 from node.peer_limits import PeerPortLimits
 from node.peer_visitor import Standing, Visitor
@@ -40,6 +41,7 @@ class PeerPort:
         handle: Handler,
         check_hello: Callable[[bytes], PeerId | None],
         count_members: Callable[[], int],
+        door: Door | None = None,
         limits: PeerPortLimits = DEFAULT_LIMITS,
     ) -> None:
         """Listen nowhere yet.
@@ -51,8 +53,10 @@ class PeerPort:
             handle: Answers one request of a member that its certificate proved.
             check_hello: Returns who sealed the first frame of a link, None when it proves nothing. Never raises.
             count_members: Returns how many members there are: a leader has a link from each.
+            door: Receives callers without a certificate while an invite is open; without it none is received.
         """
         self.tls = tls
+        self.door = door
         self.check_hello = check_hello
         self.limits = limits
         self._bind = bind

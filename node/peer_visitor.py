@@ -7,6 +7,8 @@ network key, by the handshake or by its hello, it is a stranger and has little t
 TLS has to start after bytes were read. ``loop.start_tls`` would lose them, and looking at the socket without
 reading it works on no simulated loop, so ``asyncio.sslproto.SSLProtocol`` is put on the transport and fed with
 them. It is pure Python over the public transport methods and works on any loop.
+
+While an invite is open, a caller may come without a certificate; it has one word with the door (``node.guest``).
 """
 
 import asyncio
@@ -15,9 +17,10 @@ from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
+from node.guest import Door, Guest
 from node.link_hello import LINK_MAGIC, end_with_host, hello_in
 from node.peer_limits import PeerPortLimits
-from node.tls import PeerTls, peer_id_of_transport
+from node.tls import PeerTls, peer_id_of_transport, shows_certificate
 from protocol.errors import RemoteProtocolError
 from protocol.ids import PeerId
 
@@ -38,6 +41,9 @@ class House(Protocol):
     """Who receives visitors; ``node.peer_port`` is one."""
 
     tls: PeerTls
+    door: Door | None
+    """Who receives callers without a certificate."""
+
     new_http: Callable[[], asyncio.Protocol]
     """Makes the HTTP server's protocol for one connection."""
 
@@ -101,7 +107,12 @@ class Visitor(asyncio.Protocol):
             self._transport.abort()
 
     def handshake_done(self, secured: asyncio.Transport) -> None:
-        """Hand a proved peer's connection to the HTTP server."""
+        """Hand a proved peer's connection to the HTTP server, and one without a certificate to the door."""
+        if not shows_certificate(secured) and self._house.door is not None:
+            guest = Guest(self._house.door)
+            secured.set_protocol(guest)
+            guest.connection_made(secured)
+            return
         self._stop_timer()
         try:
             peer_id = peer_id_of_transport(secured)
@@ -166,7 +177,7 @@ class _TlsLayer(SSLProtocol):
         super().__init__(
             asyncio.get_running_loop(),
             _Handshake(visitor),
-            house.tls.server,
+            house.tls.server_for_guests if house.door is not None and house.door.is_open else house.tls.server,
             None,  # type: ignore[arg-type]  # no future waits for the handshake
             server_side=True,
             ssl_handshake_timeout=house.limits.stranger_timeout_s,  # type: ignore[arg-type]  # any number will do

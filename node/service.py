@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from node.shapes import Explain, Health, KeyListing, Leader, Member, Status, WriteReceipt
+from node.shapes import Explain, Health, InviteMade, InviteRow, KeyListing, Leader, Member, Status, WriteReceipt
+from protocol.invites import Role
 from protocol.records import Record
 
 
@@ -35,8 +36,24 @@ class PeerEvent:
     body: Mapping[str, Any]
 
 
+class InviteService(Protocol):
+    """The invites of one peer. Each method may raise ``node.errors.OperationError``, and nothing else."""
+
+    def create(self, *, role: Role, uses: int, expires_s: int) -> InviteMade:
+        """Issue an invite."""
+
+    def listing(self) -> list[InviteRow]:
+        """Return the invites that have not expired, oldest first."""
+
+    def revoke(self, prefix: str) -> InviteRow:
+        """Let nobody in any more with the invite whose id starts with ``prefix``."""
+
+
 class PeerService(Protocol):
     """Everything the API offers. Each method may raise ``node.errors.OperationError``, and nothing else."""
+
+    @property
+    def invites(self) -> InviteService: ...
 
     def health(self) -> Health: ...
 

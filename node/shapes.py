@@ -11,6 +11,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from protocol.effects import MemberState, Role
+from protocol.invite_book import InviteState
+from protocol.invites import USES_MAX
+from protocol.invites import Role as InviteRole
 
 Encoding = Literal["utf-8", "base64"]
 
@@ -100,6 +103,47 @@ class HandoverOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Body of ``POST /v1/leader/handover``; without ``to`` the leader chooses."""
 
     to: str | None = None
+
+
+INVITE_EXPIRES_MAX_S: Final = 7 * 86_400
+"""The longest life of an invite, a week: it lies in a mailbox meanwhile."""
+
+
+class InviteOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/invites``."""
+
+    role: InviteRole = "member"
+    uses: Annotated[int, msgspec.Meta(ge=1, le=USES_MAX)] = 1
+    expires_s: Annotated[int, msgspec.Meta(ge=1, le=INVITE_EXPIRES_MAX_S)] = 900
+
+
+class InviteMade(msgspec.Struct, frozen=True, kw_only=True):
+    """A new invite; its text is told this once."""
+
+    invite: str
+    id: str
+    role: InviteRole
+    uses: int
+    expires: str
+    issuer: str
+    """Id of the peer that lets in who comes with it."""
+
+    addresses: list[str]
+    """Where it waits for them."""
+
+
+class InviteRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One invite as its issuer lists it."""
+
+    id: str
+    role: InviteRole
+    state: InviteState
+    uses: int
+    used_by: list[str]
+    """Ids of those it let in."""
+
+    expires: str
+    issuer: str
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from node.datagrams import DatagramPort
 from node.exchange import Answer, Exchange
 from node.faults.flows import FaultyDatagramPort, FaultyPeerClient, faulty_connect, faulty_handler
 from node.faults.plane import FaultPlane
+from node.guest import Door
 from node.links import Links, connect
 from node.membership_view import MembershipView
 from node.peer_client import PeerClient
@@ -45,6 +46,7 @@ class Transport:
         tell_core: Callable[[Input], None],
         serve: Callable[[PeerId, Request], Answer],
         on_stock_datagram: Callable[[bytes, tuple[str, int]], None],
+        door: Door,
         faults: FaultPlane | None = None,
     ) -> None:
         """Open nothing yet.
@@ -53,6 +55,7 @@ class Transport:
             tell_core: Takes what happened; the core decides.
             serve: Answers the request of a member.
             on_stock_datagram: Takes datagrams of stock Kademlia nodes; called in open networks only.
+            door: Receives who comes with an invite.
             faults: What everything goes through in a peer that was started with ``--faults``.
         """
         self._config = config
@@ -86,6 +89,7 @@ class Transport:
             handle=handle if faults is None else faulty_handler(faults, handle),
             check_hello=self._check_hello,
             count_members=lambda: len(members.living()),
+            door=door,
         )
         self.exchange = Exchange(
             members=members, datagrams=self.datagrams, client=self._client, handle=serve, random=random

@@ -3,6 +3,7 @@
     PairError
     ├── RemoteProtocolError   bytes or behaviour of another peer are wrong: count, drop, go on
     │   └── DecodeError       bytes are not a valid message
+    │       └── InviteError   a text is no whole invite: says what is wrong with it, and what to do
     ├── LocalProtocolError    we misused an interface: fix the caller
     └── EnvironmentFault      disk, network or configuration: say what to do next
         ├── StoreError        something on disk cannot be read or written
@@ -23,7 +24,16 @@ class RemoteProtocolError(PairError):
 
 
 class DecodeError(RemoteProtocolError):
-    """Bytes are not a valid message; the only error that decoding raises."""
+    """Bytes are not a valid message; decoding raises this, or a kind of this, and nothing else."""
+
+
+class InviteError(DecodeError):
+    """A text is no whole invite of this version. A person typed or copied it: ``next_step`` tells what to do."""
+
+    def __init__(self, cause: str, *, next_step: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.next_step = next_step
 
 
 class LocalProtocolError(PairError):

@@ -5,6 +5,7 @@ from typing import Any, Final
 from node.api import routes_faults, routes_kv, routes_pages, routes_state, routes_streams
 from node.api.event_stream import EVENT_STREAM_MEDIA_TYPE
 from node.api.metrics import METRICS_MEDIA_TYPE
+from node.api.routes_admission import ADMISSION_ROUTES
 from node.api.routing import Parameter, Route
 from node.shapes import (
     Change,
@@ -268,5 +269,5 @@ _PAGE_ROUTES: Final = (
 )
 
 ROUTES: Final[tuple[Route, ...]] = (
-    *_STATE_ROUTES, *_KV_ROUTES, *_STREAM_ROUTES, *_FAULT_ROUTES, *_PAGE_ROUTES,
+    *_STATE_ROUTES, *_KV_ROUTES, *_STREAM_ROUTES, *ADMISSION_ROUTES, *_FAULT_ROUTES, *_PAGE_ROUTES,
 )  # fmt: skip

@@ -33,6 +33,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "restart": ("node.cli.lifecycle:restart", "Stop a peer and start it again, or start a killed one."),
     "start": ("node.cli.start:start", "Start one peer in the foreground."),
     "stop": ("node.cli.lifecycle:stop", "Stop one peer in good order."),
+    "invite": ("node.cli.inviting:invite", "Let another machine in."),
+    "join": ("node.cli.joining:join", "Join a network by an invite, and run a peer."),
     "token": ("node.cli.tokens:token", "Print a token of the network."),
     "doctor": ("node.cli.doctor:doctor", "Check this machine and its peers."),
     "status": ("node.cli.members:status", "Show how one peer sees itself."),

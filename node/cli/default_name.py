@@ -33,6 +33,11 @@ def default_peer(network: NetworkFolder) -> PeerFolder:
     return named
 
 
+def name_of(peer_id: bytes) -> str:
+    """Return the default name of a peer of this host."""
+    return f"{host_name()}-{peer_id.hex()[:_ID_DIGITS]}"
+
+
 def host_name() -> str:
     """Return the short name of this host as part of a peer's name."""
     short = socket.gethostname().partition(".")[0].lower()

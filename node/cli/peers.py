@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from bootstrap.home import NetworkFolder, list_networks, natural_order, pair_home
 from bootstrap.peer_folder import PeerFolder, Run, RunState
+from bootstrap.reader import networks_read
 from node.cli.failures import CommandFailed, no_peer, not_found, wrong_use
 from protocol.errors import EnvironmentFault
 from protocol.ids import is_name
@@ -82,6 +83,8 @@ def networks_here() -> list[NetworkFolder]:
 def network_of(name: str | None) -> NetworkFolder:
     """Return the network that a command means: the named one, else the only one running here, else ``local``.
 
+    Where none runs and ``local`` is not here, it is the only one that this machine was invited to read.
+
     Raises:
         CommandFailed: The name is none, or several networks run and none of them is ``local``.
     """
@@ -100,7 +103,9 @@ def network_of(name: str | None) -> NetworkFolder:
             next_step="choose one with --network NAME",
             facts={"candidates": names},
         )
-    return NetworkFolder(home / DEFAULT_NETWORK)
+    local = NetworkFolder(home / DEFAULT_NETWORK)
+    read_here = [] if names or local.exists() else networks_read(home)
+    return read_here[0] if len(read_here) == 1 else local
 
 
 def existing_network(name: str | None) -> NetworkFolder:

@@ -13,8 +13,9 @@ from typing import IO, Any, Final, Literal, TypeAlias
 
 from bootstrap.files import read_file
 from bootstrap.home import NetworkFolder
+from bootstrap.reader import read_reader
 from node.api_client import Answer, ApiClient, NoAnswer, NoConnection, ProblemAnswer, ServerEvent, host_and_port
-from node.cli.failures import CommandFailed, failed, no_peer, not_found, of_api, wrong_use
+from node.cli.failures import CommandFailed, failed, no_peer, not_found, of_api, refused, wrong_use
 from node.cli.options import Options
 from node.cli.peers import (
     LocalPeer,
@@ -171,9 +172,21 @@ def token_for(options: Options, network: NetworkFolder, level: Level) -> str | N
     if options.token_file is not None:
         return _token_in(Path(options.token_file), level)
     if not network.exists():
-        return None
+        return _readers_token(network, level)
     token: str = getattr(network.tokens(), level)
     return token
+
+
+def _readers_token(network: NetworkFolder, level: Level) -> str | None:
+    reader = read_reader(network)
+    if reader is None or level == "read":
+        return reader.token if reader is not None else None
+    raise refused(
+        f"this machine was invited to read the network {network.name!r}, and this needs the {level} level",
+        next_step="ask for an invite that makes a member (pair invite), or name a token: --token-file F",
+        type="level-too-low",
+        status=403,
+    )
 
 
 def _token_in(path: Path, level: Level) -> str:
@@ -206,6 +219,8 @@ def _targets(options: Options, level: Level) -> list[_Target]:
         for peer in peers
         if peer.state == "running" and peer.api is not None
     ]
+    if not targets and not network.exists() and (reader := read_reader(network)) is not None:
+        targets = [_Target(api, token_for(options, network, level)) for api in reader.apis]
     if wanted is not None:
         return [_target_elsewhere(options, network, peers, wanted, level)]
     if not targets:

@@ -13,7 +13,7 @@ import msgspec
 from bootstrap.home import NetworkFolder, load_key_file, pair_home
 from bootstrap.locks import FolderLock
 from bootstrap.peer_folder import PeerFolder
-from bootstrap.ports import API_BASE, PEER_BASE, PORT_MAX, is_free, ports_locked
+from bootstrap.ports import API_BASE, PEER_BASE, is_free, ports_locked
 from bootstrap.settings import StartSettings, load_settings, save_settings
 from bootstrap.voters import found_voters, read_voters
 from node.cli import launching
@@ -23,25 +23,16 @@ from node.cli.options import Options, PairCommand, pass_options
 from node.cli.output import print_json, print_line, print_note
 from node.cli.peers import ALIVE, LocalPeer, local_peer, local_peers, network_of
 from node.cli.readiness import wait_ready
-from node.cli.start_options import Wishes, start_options, wishes_in
+from node.cli.start_options import Wishes, peer_options, start_options, wishes_in
 from node.cli.waiting import waiting
 
 _TIMEOUT_S: Final = 30.0
 _PORTS_TRIED_MAX: Final = 1000
-_PORT: Final = click.IntRange(1, PORT_MAX)
 
 
 @click.command(cls=PairCommand)
-@click.option("--name", metavar="N", help="Name of the peer; else the host's name and the start of its id.")
-@click.option("--port", type=_PORT, metavar="P", help="Peer port, UDP and TCP (7400, or the next free one).")
-@click.option("--api-port", type=_PORT, metavar="P", help="Port of the API (8400, or the next free one).")
-@click.option("--bind", metavar="ADDR", help="Address to listen on (127.0.0.1); 0.0.0.0: all.")
-@click.option("--api-bind", metavar="ADDR", help="Address of the API (127.0.0.1); 0.0.0.0: all.")
-@click.option("--api-host", "api_hosts", multiple=True, metavar="NAME", help="A further name that the API answers to.")
-@click.option("--advertise", metavar="ADDR", help="Address that others should use, if not the bound one.")
-@click.option("--seed", "seeds", multiple=True, metavar="HOST:PORT", help="A peer to join through; may be repeated.")
 @click.option("--key-file", type=click.Path(), metavar="F", help="The network.key of a member: join its network.")
-@click.option("--detach", is_flag=True, help="Return once the peer is ready, and let it run.")
+@peer_options
 @start_options
 @pass_options
 def start(options: Options, /, name: str | None, key_file: str | None, detach: bool, **given: Any) -> None:
@@ -58,17 +49,29 @@ def start(options: Options, /, name: str | None, key_file: str | None, detach: b
             next_step=f"found the network with pair up {wishes.voters} --voters {wishes.voters}",
         )
     is_open = network.is_open() if network.exists() else wishes.open
-    _check_reach(given["bind"], given["api_bind"], is_open=is_open, wishes=wishes)
+    check_reach(given["bind"], given["api_bind"], is_open=is_open, wishes=wishes)
     _join_or_found(network, key_file, wishes)
     folder = network.peer(name) if name is not None else default_peer(network)
     if wishes.voters is not None:
         found_voters(network, [folder.name], profile=wishes.founding_profile)
+    begin_peer(options, network, folder, wishes, given, detach=detach)
+
+
+def begin_peer(
+    options: Options, network: NetworkFolder, folder: PeerFolder, wishes: Wishes, given: dict[str, Any], *, detach: bool
+) -> None:
+    """Run a peer of a network that this machine is a member of; ``given`` are its ``peer_options``.
+
+    Raises:
+        CommandFailed: It runs already, cannot be started, or is not ready in time.
+        ConfigError, StoreError: A setting cannot work, or a file cannot be read or written.
+    """
     if (run := folder.run()) is not None and run.state in ALIVE:
         raise refused(f"{folder.name} runs already (process {run.pid})", next_step=f"pair stop {folder.name} stops it")
     with ExitStack() as choosing:
         ports_lock = choosing.enter_context(ports_locked(timeout_s=launching.PORTS_TIMEOUT_S))
         settings = wishes.over(_settings(network, folder, given))
-        _check_reach(settings.bind, settings.api_bind, is_open=network.is_open(), wishes=wishes)
+        check_reach(settings.bind, settings.api_bind, is_open=network.is_open(), wishes=wishes)
         if not detach:
             _run_here(options, network, folder, settings, on_bound=choosing.close)
             return
@@ -122,7 +125,12 @@ def _first(base: int, usable: Callable[[int], bool]) -> int:
     raise failed(f"no port from {base} to {port} is free", next_step="name others with --port and --api-port")
 
 
-def _check_reach(bind: str | None, api_bind: str | None, *, is_open: bool, wishes: Wishes) -> None:
+def check_reach(bind: str | None, api_bind: str | None, *, is_open: bool, wishes: Wishes) -> None:
+    """Refuse addresses that are none, and those that would let strangers into an open network unasked.
+
+    Raises:
+        CommandFailed: One is (exit 2).
+    """
     for option, address in (("--bind", bind), ("--api-bind", api_bind)):
         if address is None:
             continue

@@ -1,4 +1,4 @@
-"""The options that ``up`` and ``start`` share, and what becomes of a setting that is not given."""
+"""The options that ``up``, ``start`` and ``join`` share, and what becomes of a setting that is not given."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from bootstrap.home import NetworkFolder
+from bootstrap.ports import PORT_MAX
 from bootstrap.settings import StartSettings
 from bootstrap.voters import lease_ms_of, read_voters
 from node.cli.failures import wrong_use
@@ -119,6 +120,13 @@ def start_options(command: CommandT) -> CommandT:
     return command
 
 
+def peer_options(command: CommandT) -> CommandT:
+    """Add the options of a command that runs one peer."""
+    for option in reversed(_PEER_OPTIONS):
+        command = option(command)
+    return command
+
+
 def wishes_in(given: dict[str, Any]) -> Wishes:
     """Remove the shared options from a command's arguments and return them."""
     return Wishes(**{name: given.pop(name) for name in Wishes.__dataclass_fields__})
@@ -137,4 +145,21 @@ _OPTIONS: Final = (
     click.option("--i-know", is_flag=True, help="Let an open network listen beyond this machine."),
     click.option("--zeroconf/--no-zeroconf", default=None, help="Find peers on the local network (on)."),
     click.option("--faults/--no-faults", default=None, help="Let an admin inject faults (off)."),
+)
+
+_PORT: Final = click.IntRange(1, PORT_MAX)
+_PEER_OPTIONS: Final = (
+    click.option("--name", metavar="N", help="Name of the peer; else the host's name and the start of its id."),
+    click.option("--port", type=_PORT, metavar="P", help="Peer port, UDP and TCP (7400, or the next free one)."),
+    click.option("--api-port", type=_PORT, metavar="P", help="Port of the API (8400, or the next free one)."),
+    click.option("--bind", metavar="ADDR", help="Address to listen on (127.0.0.1); 0.0.0.0: all."),
+    click.option("--api-bind", metavar="ADDR", help="Address of the API (127.0.0.1); 0.0.0.0: all."),
+    click.option(
+        "--api-host", "api_hosts", multiple=True, metavar="NAME", help="A further name that the API answers to."
+    ),
+    click.option("--advertise", metavar="ADDR", help="Address that others should use, if not the bound one."),
+    click.option(
+        "--seed", "seeds", multiple=True, metavar="HOST:PORT", help="A peer to join through; may be repeated."
+    ),
+    click.option("--detach", is_flag=True, help="Return once the peer is ready, and let it run."),
 )

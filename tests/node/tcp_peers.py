@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from node.guest import Door
 from node.peer_client import PeerClient
 from node.peer_limits import PeerPortLimits
 from node.peer_port import PeerPort
@@ -71,6 +72,7 @@ async def open_port(
     handle: Any = name_caller,
     check_hello: Callable[[bytes], PeerId | None] = check_hello,
     members: int = 50,
+    door: Door | None = None,
     limits: PeerPortLimits | None = None,
     port: int = 0,
 ) -> AsyncIterator[PeerPort]:
@@ -82,6 +84,7 @@ async def open_port(
         handle=handle,
         check_hello=check_hello,
         count_members=lambda: members,
+        door=door,
         limits=limits or PeerPortLimits(),
     )
     await peer_port.start()

@@ -19,6 +19,8 @@ from node.shapes import (
     Asked,
     Explain,
     Health,
+    InviteMade,
+    InviteRow,
     KeyEntry,
     KeyListing,
     Leader,
@@ -27,6 +29,8 @@ from node.shapes import (
     Status,
     WriteReceipt,
 )
+from protocol.invite_book import InviteState
+from protocol.invites import Role
 from protocol.records import Record
 
 TOKENS = {"read": "pairt_read", "member": "pairt_member", "admin": "pairt_admin"}
@@ -37,6 +41,34 @@ EXPLAIN = Explain(
     holders=[PEER_ID],
     asked=[Asked(id=PEER_ID, name="péer", answer="found", version=None, ms=0.25)],
 )
+
+
+@dataclass(slots=True)
+class FakeInvites:
+    """Implements ``node.service.InviteService``."""
+
+    calls: list[tuple[Any, ...]]
+
+    def create(self, *, role: Role, uses: int, expires_s: int) -> InviteMade:
+        self.calls.append(("invite", role, uses, expires_s))
+        return InviteMade(
+            invite="pair://a-aaaa", id="616263646566", role=role, uses=uses, expires="", issuer=PEER_ID, addresses=[]
+        )
+
+    def listing(self) -> list[InviteRow]:
+        self.calls.append(("invites",))
+        return [self._row("open")]
+
+    def revoke(self, prefix: str) -> InviteRow:
+        self.calls.append(("revoke", prefix))
+        if prefix != "616263":
+            raise OperationError("not-found", f"no invite {prefix!r}")
+        return self._row("revoked")
+
+    def _row(self, state: InviteState) -> InviteRow:
+        return InviteRow(
+            id="616263646566", role="member", state=state, uses=1, used_by=[], expires="", issuer=PEER_ID
+        )
 
 
 @dataclass(slots=True)
@@ -58,6 +90,10 @@ class FakePeer:
 
     bus: EventBus = field(default_factory=EventBus)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def invites(self) -> FakeInvites:
+        return FakeInvites(self.calls)
 
     def health(self) -> Health:
         return Health(alive=True, ready=self.ready)
