@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from bootstrap.discovery import Discovery, NoDiscovery
 from node.adapters import Adapters
 from node.config import PeerConfig
 from node.main import main
@@ -121,11 +122,13 @@ class Cluster:
         profile: Profile = "local",
         name: str = "sim",
         voters: int = 0,
+        zeroconf: bool = True,
     ) -> None:
         """Make ``count`` hosts with fresh disks; nothing runs yet.
 
         Args:
             voters: How many peers, the first ones, are the fixed voters of a network in *quorum* mode; 0: no such.
+            zeroconf: Whether peers hear each other's announcements.
         """
         draws = random.Random(f"{seed}/{name}")
         self.loop: Final = loop
@@ -146,7 +149,7 @@ class Cluster:
         self._by_name = {peer.name: peer for peer in self.peers}
         seeds = tuple(peer.address for peer in self.peers[:SEEDS])
         for peer in self.peers:
-            peer.config = dataclasses.replace(peer.config, seeds=seeds)
+            peer.config = dataclasses.replace(peer.config, seeds=seeds, zeroconf=zeroconf)
         if voters:
             self._appoint(self.peers[:voters], admin, profile)
 
@@ -263,7 +266,6 @@ class Cluster:
             api_port=API_PORT,
             profile=profile,
             k=k,
-            zeroconf=True,
         )
         disk = HostDisk(self.witness.identity(draws.randbytes(32)), seed=draws.getrandbits(64))
         peer = SimPeer(name=name, host=host, disk=disk, config=config)
@@ -279,7 +281,7 @@ class Cluster:
 
         adapters = Adapters(
             open_disk=lambda config: opened(disk, config),
-            make_discovery=lambda config, _: VirtualDiscovery(self._neighbourhood, peer.address, self._hears(peer)),
+            make_discovery=lambda config, _: self._discovery(peer),
             make_verifier=lambda: self.witness.verifier,
             observe=report,
         )
@@ -288,6 +290,11 @@ class Cluster:
             peer.peer = running
 
         await main(peer.config, stop=stop, on_started=started, adapters=adapters)
+
+    def _discovery(self, peer: SimPeer) -> Discovery:
+        if not peer.config.zeroconf:
+            return NoDiscovery()
+        return VirtualDiscovery(self._neighbourhood, peer.address, self._hears(peer))
 
     def _hears(self, listener: SimPeer) -> Callable[[Address], bool]:
         def hears(address: Address) -> bool:

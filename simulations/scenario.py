@@ -58,6 +58,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     voters: Annotated[int, msgspec.Meta(ge=0, le=7)] = 0
     """Fixed voters, the first peers, of a network in *quorum* mode; 0: a network in *available* mode."""
 
+    zeroconf: bool = True
+    """Whether peers hear each other's announcements on the network; without, they know seeds and remembered members."""
+
     duration_s: Duration = 60.0
     """Time of workload and faults; healing and the last checks come after."""
 

@@ -34,7 +34,8 @@ def load(path: Path) -> Scenario:
     try:
         text = path.read_bytes()[: _SIZE_MAX_BYTES + 1].decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", next_step="give a TOML file") from error
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path} cannot be read: {why}", next_step="give a TOML file") from error
     if len(text) > _SIZE_MAX_BYTES:
         raise ConfigError(f"{path} is larger than {_SIZE_MAX_BYTES} bytes", next_step="a scenario is a small file")
     return loads(text, source=str(path))
@@ -126,7 +127,7 @@ def _names_in(value: Any) -> Iterator[str]:
 def _wrong(source: str, text: str, path: str, message: str) -> ConfigError:
     unknown = re.search(r"unknown field `([^`]*)`", message)
     if unknown:
-        path = f"{path}.{unknown[1]}".lstrip(".")
+        path, message = f"{path}.{unknown[1]}".lstrip("."), "there is no such field"
     steps = [name or int(number) for name, number in _STEP.findall(path) if number != "..."]
     where = f"line {_line_of(text, steps)}"
     return ConfigError(f"{source}, {where}: {path or 'the file'}: {message}", next_step=_NEXT_STEP)

@@ -89,6 +89,7 @@ class Simulation:
             k=scenario.k,
             profile=scenario.profile,
             voters=scenario.voters,
+            zeroconf=scenario.zeroconf,
         )
         self._clients = Clients(ClusterAnswerers(self.cluster), scenario.workload, self.record.history, seed)
         self._hostiles = Hostiles(self.cluster, seed=seed)

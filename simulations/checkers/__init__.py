@@ -12,7 +12,7 @@ from simulations.checkers.network_times import NetworkTimes
 from simulations.checkers.progress import EnoughCopies, EqualTables, OneLeaderInTheEnd
 from simulations.checkers.reads import CalmAnswers, CalmReadsAreFresh, ReadsAreTrue, ReadsReturnTheNewestSeen
 from simulations.checkers.replays import NothingIsOpenedTwice
-from simulations.checkers.votes import OneVotePerTerm, VotesReachTheDisk
+from simulations.checkers.votes import LeadersVoteForNobodyElse, OneVotePerTerm, VotesReachTheDisk
 from simulations.checkers.writes import EverybodyAnswersAlike, GoneStaysGone, NoWriteIsLost
 
 __all__ = ["Checker", "Context", "make_checkers"]
@@ -23,6 +23,7 @@ def make_checkers(context: Context) -> list[Checker]:
     calm, times = Calm(context), NetworkTimes(context)
     return [
         OneVotePerTerm(context),
+        LeadersVoteForNobodyElse(context),
         VotesReachTheDisk(context),
         CertificatesProve(context),
         CertificatesHoldHere(context),

@@ -50,6 +50,30 @@ class OneVotePerTerm(Watch):
         return "signatures under votes"
 
 
+class LeadersVoteForNobodyElse(Watch):
+    """Whoever votes for another leads no more: its own lead is below the fence that the vote raised."""
+
+    name = "no leader votes for another"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._peers = peers_by_id(context.cluster)
+
+    def observed(self, observation: Observation) -> None:
+        """Look at the role of a voter in the moment of its signature."""
+        vote, peer = vote_of(observation), self._peers.get(observation.peer_id)
+        if vote is None or peer is None or peer.peer is None or vote[0].candidate == observation.peer_id:
+            return
+        self.count()
+        if peer.peer.core.election.role == "leader":
+            candidate = name_of(vote[0].candidate, self._peers)
+            self.violated(f"{peer.name} votes for {candidate} in term {vote[0].term} and leads on")
+
+    def counts(self) -> str:
+        """Return what is counted."""
+        return "votes for another"
+
+
 class VotesReachTheDisk(Watch):
     """What a peer signed is on its disk before anybody can learn of it, and is never forgotten there."""
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from protocol.messages import Announce
 from protocol.statements import Ballot
 from simulations.mutations.mutation import Mutation, Plant
-from simulations.mutations.scenes import cuts, lies, swizzle
+from simulations.mutations.scenes import cuts, growth, lies, rivals, swizzle
 
 
 def _vote_twice(_: Any) -> Callable[..., bool]:
@@ -47,7 +47,7 @@ MUTATIONS: Final = (
         name="double vote",
         summary="a voter signs every candidate of a term",
         plants=(Plant("protocol.election.promises:Promises.allows_vote", _vote_twice),),
-        scenario=swizzle,
+        scenario=rivals,
     ),
     Mutation(
         name="vote not persisted",
@@ -77,7 +77,7 @@ MUTATIONS: Final = (
         name="fence ignored",
         summary="a certificate below the stored promise is followed",
         plants=(Plant("protocol.election.proofs:Proofs._is_below", lambda _: lambda self, certificate: False),),
-        scenario=swizzle,
+        scenario=rivals,
     ),
     Mutation(
         name="stale lease",
@@ -92,10 +92,10 @@ MUTATIONS: Final = (
         scenario=cuts,
     ),
     Mutation(
-        name="merge never called",
-        summary="two sides that meet call no election",
+        name="certificate never renewed",
+        summary="no leader is elected again, however few of the council voted for it, and whatever side it meets",
         plants=(Plant("protocol.election.leading:Leadership.must_renew", lambda _: lambda self, now: False),),
-        scenario=cuts,
+        scenario=growth,
     ),
     Mutation(
         name="any term believed",

@@ -1,13 +1,14 @@
 """Planted bugs of membership, of datagrams and of boots."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
 from protocol import limits
 from protocol.statements import Accusation, Evidence
 from simulations.mutations.mutation import Mutation, Plant
-from simulations.mutations.scenes import cuts, lies, silence, swizzle
+from simulations.mutations.scenes import islands, lies, silence, swizzle
 
 
 def _no_refutation(original: Callable[..., bool]) -> Callable[..., bool]:
@@ -33,9 +34,17 @@ def _newest_twice(_: Any) -> Callable[..., bool]:
     return is_new
 
 
+class _NoneIsLater(OrderedDict[bytes, int]):
+    """Latest boots that hold nobody back: who asks with a default, to compare, gets the default."""
+
+    def get(self, key: bytes, default: Any = None) -> Any:
+        return super().get(key) if default is None else default
+
+
 def _any_boot(original: Callable[..., Any]) -> Callable[..., Any]:
     def open_(self: Any, datagram: bytes) -> Any:
-        self._latest_boots.clear()
+        if not isinstance(self._latest_boots, _NoneIsLater):
+            self._latest_boots = _NoneIsLater(self._latest_boots)
         return original(self, datagram)
 
     return open_
@@ -79,7 +88,7 @@ MUTATIONS: Final = (
         name="the dead are not asked",
         summary="failed members are never pinged again, so islands stay apart",
         plants=(Plant("protocol.members.absent:Absent.wake", _no_return),),
-        scenario=cuts,
+        scenario=islands,
     ),
     Mutation(
         name="replay window off by one",

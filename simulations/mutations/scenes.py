@@ -1,16 +1,21 @@
 """Where planted bugs are looked for: small networks, so that a seed costs seconds."""
 
+import itertools
 from typing import Final
 
 import msgspec
 
+from protocol.election.quorum import CLOCK_RATE_MAX, CLOCK_RATE_MIN
 from simulations.catalogue import SCENARIOS, Draw
+from simulations.cluster import SEEDS
 from simulations.faults import (
+    AnyFault,
     ClockRate,
     DiskLost,
     DiskSlow,
     Hostile,
     Kill,
+    Links,
     OneWayCut,
     Partition,
     Pause,
@@ -24,6 +29,8 @@ _NODES: Final = 7
 _K: Final = 3
 _DURATION_S: Final = 16.0
 _RESTARTED_AFTER_S: Final = 1.0
+_VOTERS: Final = 3
+_BY_NOW_UNITED_S: Final = 3.0
 
 
 def swizzle(seed: int) -> Scenario:
@@ -78,19 +85,100 @@ def deaths(seed: int) -> Scenario:
 
 def silence(seed: int) -> Scenario:
     """A peer loses its power for long: nobody is told, so all have to find out."""
-    draw = _draw("hunt-silence", seed)
-    outage = PowerCut(at_s=draw.at(0.1), target=draw.shuffled()[0])
-    return msgspec.structs.replace(draw.scenario(outage), duration_s=24.0)
+    draw = _draw("hunt-silence", seed, duration_s=24.0)
+    return draw.scenario(PowerCut(at_s=1.6, target=draw.shuffled()[0]))
 
 
 def crowd(seed: int) -> Scenario:
     """Many clients write two keys, while clocks drift."""
-    draw = _draw("hunt-crowd", seed)
+    draw = _draw("hunt-crowd", seed, duration_s=20.0)
     draws = draw.random()
     rates = (ClockRate(at_s=0.5, target=name, rate=round(draws.uniform(0.97, 1.03), 4)) for name in draw.names)
     busy = Workload(clients=8, operations_per_s=100.0, keys=2, reads=0.3)
-    return msgspec.structs.replace(draw.scenario(*rates, workload=busy), duration_s=20.0)
+    return draw.scenario(*rates, workload=busy)
 
 
-def _draw(name: str, seed: int) -> Draw:
-    return Draw(name=name, summary="", nodes=_NODES, seed=seed, duration_s=_DURATION_S, k=_K)
+def rivals(seed: int) -> Scenario:
+    """Slow links that reorder, while leaders die and freeze: candidates do not hear of each other in time."""
+    draw = _draw("hunt-rivals", seed)
+    draws = draw.random()
+    slow = Links(at_s=1.0, delay_s=0.04, jitter_s=0.02, reordering=0.3, duplication=0.1, for_s=draw.at(0.9))
+    blows = [
+        draws.choice((Kill(at_s=at_s, target="leader"), Pause(at_s=at_s, target="leader", for_s=1.0)))
+        for at_s in (2.0, 4.0, 6.0, 8.0, 10.0, 12.0)
+    ]
+    return draw.scenario(slow, *blows, *(Start(at_s=blow.at_s + _RESTARTED_AFTER_S, target="all") for blow in blows))
+
+
+def growth(seed: int) -> Scenario:
+    """A few found a network, and so many join that the votes of the founders are no majority any more."""
+    draw = _draw("hunt-growth", seed)
+    return draw.scenario(Start(at_s=draw.at(draw.random().uniform(0.2, 0.4)), target="all"), begin_with=4)
+
+
+def islands(seed: int) -> Scenario:
+    """Two halves give each other up; nobody hears announcements, and only the larger half has all the seeds."""
+    draw = _draw("hunt-islands", seed)
+    order = sorted(draw.names[SEEDS:], key=draw.shuffled().index)
+    few = order[: _NODES // 2]
+    many = [name for name in draw.names if name not in few]
+    return draw.scenario(
+        Partition(at_s=_BY_NOW_UNITED_S, groups=(tuple(few), tuple(many)), for_s=draw.at(0.7)), zeroconf=False
+    )
+
+
+def voters(seed: int) -> Scenario:
+    """Fixed voters with the fastest and slowest clocks lose one another: first one its leader, then all theirs.
+
+    Before that a leader gives its lead away and comes back, and its successor freezes until another is elected.
+    """
+    draw = _draw("hunt-voters", seed, duration_s=24.0)
+    names, draws = draw.names[:_VOTERS], draw.random()
+    pairs = draws.sample(list(itertools.permutations(names, 2)), _VOTERS * (_VOTERS - 1))
+    cuts_of_pairs = [
+        cut
+        for turn, (left, right) in enumerate(pairs)
+        for cut in _lost_one_by_one(draw, left, right, at_s=5.0 + 3.0 * turn)
+    ]
+    return draw.scenario(
+        *_rates(draw),
+        Stop(at_s=_BY_NOW_UNITED_S, target="leader"),
+        Start(at_s=_BY_NOW_UNITED_S + 0.3, target="all"),
+        Pause(at_s=_BY_NOW_UNITED_S + 1.0, target="leader", for_s=0.7),
+        *cuts_of_pairs,
+        voters=_VOTERS,
+    )
+
+
+def restarted_voters(seed: int) -> Scenario:
+    """One fixed voter after the other is cut off, while the other two die and start again at once."""
+    draw = _draw("hunt-restarted-voters", seed)
+    names, draws = draw.names[:_VOTERS], draw.random()
+    faults: list[AnyFault] = [*_rates(draw)]
+    for turn in range(2 * _VOTERS):
+        at_s, alone = _BY_NOW_UNITED_S + 2.0 * turn, names[turn % _VOTERS]
+        faults.append(Partition(at_s=at_s, groups=(tuple(name for name in draw.names if name != alone),), for_s=0.7))
+        killed_s = at_s + draws.uniform(0.0, 0.1)
+        faults += [Kill(at_s=killed_s, target=name) for name in names if name != alone]
+        faults.append(Start(at_s=killed_s + 0.01, target="all"))
+    return draw.scenario(*faults, voters=_VOTERS)
+
+
+def _rates(draw: Draw) -> list[ClockRate]:
+    draws = draw.random()
+    return [
+        ClockRate(at_s=0.1, target=name, rate=draws.choice((CLOCK_RATE_MIN, CLOCK_RATE_MAX))) for name in draw.names
+    ]
+
+
+def _lost_one_by_one(draw: Draw, leader: str, voter: str, *, at_s: float) -> list[Partition]:
+    """Cut one voter off from whom it may follow, and a little later everybody."""
+    others = {name: tuple(other for other in draw.names if other != name) for name in (leader, voter)}
+    return [
+        Partition(at_s=at_s, groups=(others[leader], others[voter]), for_s=1.4),
+        Partition(at_s=at_s + 1.0, groups=((leader,), others[leader]), for_s=0.7),
+    ]
+
+
+def _draw(name: str, seed: int, duration_s: float = _DURATION_S) -> Draw:
+    return Draw(name=name, summary="", nodes=_NODES, seed=seed, duration_s=duration_s, k=_K)

@@ -54,7 +54,7 @@ def test_what_is_written_is_read_back(name: str, tmp_path: Path) -> None:
         ("nodes = 5", "nodes = 0", 2, "nodes: Expected `int` >= 1"),
         ("nodes = 5", "nodes = 10000000", 2, "nodes: Expected `int` <= 10000"),
         ("nodes = 5", "nodes = 'many'", 2, "nodes: Expected `int`"),
-        ("nodes = 5", "knots = 5", 2, "knots: Object contains unknown field"),
+        ("nodes = 5", "knots = 5", 2, "knots: there is no such field"),
         ("clients = 2", "clients = -1", 5, "workload.clients: Expected `int` >= 0"),
         ('do = "kill"', 'do = "explode"', 8, "faults[0].do: there is no fault 'explode'; there are kill, "),
         ('do = "kill"\n', "", 7, "faults[0]: each fault says with `do` what it does"),
@@ -63,7 +63,7 @@ def test_what_is_written_is_read_back(name: str, tmp_path: Path) -> None:
         ("at_s = 4.5", "at_s = -1", 14, "faults[1].at_s: Expected `float` >= 0"),
         ("at_s = 4.5", "at_s = 99", 14, "faults[1].at_s: the scenario ends after 60 s"),
         ("for_s = 2\n", "", 12, "faults[1]: Object missing required field `for_s`"),
-        ("for_s = 2", "for_s = 2\ncolour = 'red'", 17, "faults[1].colour: Object contains unknown field"),
+        ("for_s = 2", "for_s = 2\ncolour = 'red'", 17, "faults[1].colour: there is no such field"),
         ('["peer-3"]]', '["peer-77"]]', 15, "faults[1].groups: there is no peer-77"),
     ],
 )

@@ -98,4 +98,22 @@ def test_a_peer_that_ends_by_itself_is_told() -> None:
     simulation = Simulation(scenario(), seed=5, on_moment=end_one)
     verdict = simulation.run()
 
-    assert "peer-3 at 2." in next(check.detail for check in verdict.checks if check.name == "no peer ended by itself")
+    found = next(check for check in verdict.checks if check.name == "no peer ended by itself")
+    assert not found.ok
+    assert "peer-3 at 2." in found.detail
+
+
+def test_an_error_that_nobody_takes_is_told() -> None:
+    """Neither a callback nor a task of a peer may raise into the void."""
+
+    def raise_in_one(moment: Moment) -> None:
+        peer = simulation.cluster.peers[1]
+        if moment.at_s == 2.0 and peer.host.process is not None:
+            peer.host.process.run(simulation.cluster.loop.call_soon, lambda: {}["a bug"])
+
+    simulation = Simulation(scenario(), seed=5, on_moment=raise_in_one)
+    verdict = simulation.run()
+
+    found = next(check for check in verdict.checks if check.name == "no error escaped")
+    assert not found.ok
+    assert "1, the first: KeyError('a bug')" in found.detail

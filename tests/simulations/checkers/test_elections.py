@@ -7,7 +7,7 @@ from protocol.effects import LeaderChanged, Promise
 from protocol.statements import Ballot, Certificate
 from simulations.checkers.certificates import CertificatesHoldHere, CertificatesProve, NoStepBack
 from simulations.checkers.leaders import LeadersHaveAMajority, OneLeaderPerGroup
-from simulations.checkers.votes import OneVotePerTerm, VotesReachTheDisk
+from simulations.checkers.votes import LeadersVoteForNobodyElse, OneVotePerTerm, VotesReachTheDisk
 from tests.simulations.checkers.doctored import Doctored, doctored, fails, holds
 
 COUNCIL = bytes(16)
@@ -35,6 +35,20 @@ def test_two_councils_in_one_term_are_a_double_vote() -> None:
         world.vote(2, Ballot(7, world.id_of(0)), bytes([1]) * 16)
 
         fails(checker)
+
+
+def test_a_leader_that_votes_for_another_and_leads_on_is_found() -> None:
+    """It may vote for itself; a follower votes for whom it likes (Raft 2014, section 5.1)."""
+    with doctored() as world:
+        world.run_all()
+        checker = world.watch(LeadersVoteForNobodyElse(world.context))
+        world.vote(0, Ballot(7, world.id_of(0)), COUNCIL)
+        world.vote(2, Ballot(7, world.id_of(0)), COUNCIL)
+        holds(checker)
+
+        world.vote(0, Ballot(8, world.id_of(1)), COUNCIL)
+
+        assert "peer-1 votes for peer-2 in term 8 and leads on" in fails(checker)
 
 
 def test_a_vote_that_never_reached_the_disk_is_found() -> None:
