@@ -6,6 +6,7 @@
     python3 run.py test [...]   run the tests; further arguments go to pytest
     python3 run.py check        lint and type-check
     python3 run.py bench [...]  measure, beside other systems; --help tells more
+    python3 run.py fuzz [...]   send a million hostile inputs through every decoder; --help tells more
 
 The environment is the folder ``.venv`` beside this file. It is made once, and again brought up to date when
 ``pyproject.toml`` changed or the folder moved; otherwise this file only hands over to it. Messages go to standard
@@ -66,6 +67,10 @@ def main(arguments: list[str]) -> NoReturn:
         prepare(())
         os.chdir(ROOT)
         become([str(PYTHON), "-m", "benchmarks", *arguments[1:]])
+    if command == "fuzz":
+        prepare(("test",))
+        os.chdir(ROOT)
+        become([str(PYTHON), "-m", "tests.fuzz", *arguments[1:]])
     if command == "check":
         prepare(("dev", "test"))
         os.chdir(ROOT)
