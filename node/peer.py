@@ -277,6 +277,7 @@ class Peer:
     def _metrics(self) -> dict[str, float]:
         datagrams, exchange = self._transport.datagrams.counts, self._transport.exchange.counts
         return {
+            "clock_ahead_seconds": (clock.wall_ms(now) - clock.time_ms(now)) / 1000,
             **{f"datagrams_{name}": float(value) for name, value in datagrams.items()},
             **{f"exchange_{name}": float(value) for name, value in exchange.items()},
             **{f"stock_{name}": float(value) for name, value in self._dht.stock_counts.items()},

@@ -3,15 +3,19 @@
 import importlib.util
 import os
 import shutil
-import socket
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from bootstrap.files import store_error
-from bootstrap.home import pair_home
+from bootstrap.home import list_networks, pair_home
+from node.cli.check_multicast import multicast_finding
+from node.cli.check_peers import DESCRIPTORS_MIN
 from node.cli.findings import Finding, broken_by
+from node.storage.space import reserve_bytes
+from protocol.errors import EnvironmentFault
 
 _PYTHON_MIN: Final = (3, 11)
 _PACKAGES: Final = (
@@ -19,15 +23,11 @@ _PACKAGES: Final = (
     "zeroconf",
 )  # fmt: skip
 _MEBIBYTE: Final = 2**20
-_SPACE_BROKEN_BYTES: Final = 16 * _MEBIBYTE
-_SPACE_WARNING_BYTES: Final = 512 * _MEBIBYTE
-_MULTICAST: Final = ("224.0.0.251", 5353)
-_DESCRIPTORS_MIN: Final = 1024
 
 
 def machine_findings() -> list[Finding]:
     """Return what is found of this machine."""
-    return [_python(), _packages(), _event_loop(), _home(), _disk(), _multicast(), _descriptors()]
+    return [_python(), _packages(), _event_loop(), _home(), _disk(), multicast_finding(), _descriptors()]
 
 
 def _python() -> Finding:
@@ -61,34 +61,27 @@ def _home() -> Finding:
 
 
 def _disk() -> Finding:
-    free = shutil.disk_usage(_existing(pair_home())).free
-    text = f"{free // _MEBIBYTE} MiB are free"
-    if free < _SPACE_BROKEN_BYTES:
+    """Look at the disk of the home folder, or at the fullest one, where peers have disks of their own."""
+    folders = [_existing(pair_home())]
+    with suppress(EnvironmentFault):  # told by other checks
+        folders += [peer.path for network in list_networks(pair_home()) for peer in network.peers()]
+    disks = [(shutil.disk_usage(folder), folder) for folder in folders]
+    disk, folder = min(disks, key=lambda found: found[0].free)
+    reserve = reserve_bytes(disk.total)
+    text = f"{disk.free // _MEBIBYTE} of {disk.total // _MEBIBYTE} MiB are free under {folder}"
+    if disk.free < reserve:
+        text += f"; peers store nothing more while less than {reserve // _MEBIBYTE} MiB are"
         return Finding("disk", "broken", text, "free some space, or set PAIR_HOME to another disk")
-    if free < _SPACE_WARNING_BYTES:
-        return Finding("disk", "warning", text, "free some space before the disk is full")
+    if disk.free < 2 * reserve:
+        text += f"; peers store nothing more once less than {reserve // _MEBIBYTE} MiB are"
+        return Finding("disk", "warning", text, "free some space, or set PAIR_HOME to another disk")
     return Finding("disk", "ok", text)
-
-
-def _multicast() -> Finding:
-    """Look for a route of multicast; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
-        try:
-            way.connect(_MULTICAST)
-        except OSError as error:
-            return Finding(
-                "multicast",
-                "warning",
-                f"no route ({error.strerror}): zeroconf finds no peers of other machines",
-                "name a peer with --seed HOST:PORT, or add a route for 224.0.0.0/4",
-            )
-        return Finding("multicast", "ok", f"goes out from {way.getsockname()[0]}")
 
 
 def _descriptors() -> Finding:
     limit = os.sysconf("SC_OPEN_MAX")
-    if 0 <= limit < _DESCRIPTORS_MIN:
-        return Finding("open files", "warning", f"at most {limit} for each process", f"ulimit -n {_DESCRIPTORS_MIN}")
+    if 0 <= limit < DESCRIPTORS_MIN:
+        return Finding("open files", "warning", f"at most {limit} for each process", f"ulimit -n {DESCRIPTORS_MIN}")
     return Finding("open files", "ok", f"up to {limit} for each process")
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -18,11 +19,19 @@ from node.errors import EXIT_DONE, EXIT_FAILED
 
 @click.command(cls=PairCommand)
 @click.option("--readmit", "voter", metavar="NAME", help="Let a voter vote again that lost its vote file.")
+@click.option(
+    "--bundle",
+    is_flag=False,
+    flag_value="",
+    metavar="[FILE]",
+    help="Also write an archive for whoever helps: versions, settings, views, logs; no secrets, no records.",
+)
 @pass_options
-def doctor(options: Options, /, voter: str | None) -> int:
+def doctor(options: Options, /, voter: str | None, bundle: str | None) -> int:
     """Check this machine, and the folders and peers of each network on it (or of --network).
 
-    Exit code 1 when something is broken; warnings alone are 0.
+    It also asks the seeds, and members of other machines, whether they answer by UDP and by TCP. Exit code 1 when
+    something is broken; warnings alone are 0.
     """
     if voter is not None:
         _readmit(options, network_of(options.network), voter)
@@ -32,6 +41,8 @@ def doctor(options: Options, /, voter: str | None) -> int:
         findings = machine_findings()
         for network in networks:
             findings += network_findings(network)
+    if bundle is not None:
+        findings.append(_bundle(bundle, networks, findings))
     is_broken = any(finding.state == "broken" for finding in findings)
     if options.as_json:
         print_json([finding.document() for finding in findings])
@@ -50,6 +61,16 @@ def _readmit(options: Options, network: NetworkFolder, name: str) -> None:
         print_json([done.document()])
     else:
         _print([done])
+
+
+def _bundle(name: str, networks: Sequence[NetworkFolder], findings: Sequence[Finding]) -> Finding:
+    from node.cli.bundle import bundle_name, write_bundle
+
+    path = Path(name or bundle_name()).absolute()
+    with waiting("collecting"):
+        write_bundle(path, networks, findings)
+    step = f"look into it before you send it: tar tzf {path}"
+    return Finding("bundle", "ok", f"{path} holds no keys, tokens, invites or records", step)
 
 
 def _print(findings: Sequence[Finding]) -> None:

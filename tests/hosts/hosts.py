@@ -7,6 +7,8 @@
 """
 
 import contextlib
+import ctypes
+import http.client
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,6 +36,11 @@ class Host(Home):
         return self._net.addresses[self.name]
 
     @property
+    def namespace(self) -> str:
+        """Its network namespace."""
+        return self._net.namespace(self.name)
+
+    @property
     def contact(self) -> str:
         """Where its peer is, as a seed is written."""
         return f"{self.address}:{PEER_PORT}"
@@ -49,14 +56,39 @@ class Host(Home):
         self.ok("start", "--detach", "--name", self.name, "--bind", bind or self.address, *ports, *options)
 
     def view(self, what: str) -> Any:
-        """Return the ``status``, ``members`` or ``leader`` of its peer; None while it does not answer."""
-        done = self.run("--json", "--peer", self.name, "--timeout", "5", what)
-        return json.loads(done.stdout) if done.code == 0 else None
+        """Return the ``status``, ``members`` or ``leader`` of its peer; None while it does not answer.
+
+        Asked over HTTP from this process, which costs a hundredth of what a command does.
+        """
+        try:
+            token = json.loads((self.folder / "local" / "tokens.json").read_text())["read"]
+            connection = http.client.HTTPConnection("127.0.0.1", API_PORT, timeout=5)
+            with contextlib.closing(connection):
+                with inside_network(self):
+                    connection.connect()
+                connection.request("GET", f"/v1/{what}", headers={"Authorization": f"Bearer {token}"})
+                answer = connection.getresponse()
+                return json.loads(answer.read()) if answer.status == 200 else None
+        except (OSError, http.client.HTTPException):
+            return None
 
     def member(self, name: str) -> dict[str, Any] | None:
         """Return how its peer sees the peer ``name``."""
         rows: list[dict[str, Any]] = self.view("members") or []
         return next((row for row in rows if row["name"] == name), None)
+
+
+@contextlib.contextmanager
+def inside_network(host: Host) -> Iterator[None]:
+    """Let this thread open sockets on another host; those that are open stay where they were opened."""
+    enter = ctypes.CDLL(None, use_errno=True).setns
+    with Path("/proc/thread-self/ns/net").open("rb") as own, Path("/run/netns", host.namespace).open("rb") as other:
+        if enter(other.fileno(), 0) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+        try:
+            yield
+        finally:
+            enter(own.fileno(), 0)
 
 
 @contextlib.contextmanager
