@@ -276,6 +276,7 @@ class Peer:
 
     def _metrics(self) -> dict[str, float]:
         datagrams, exchange = self._transport.datagrams.counts, self._transport.exchange.counts
+        clock, now = self._core.clock, steady_s()
         return {
             "clock_ahead_seconds": (clock.wall_ms(now) - clock.time_ms(now)) / 1000,
             **{f"datagrams_{name}": float(value) for name, value in datagrams.items()},
