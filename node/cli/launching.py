@@ -51,14 +51,33 @@ def launch(
     timeout_s: float,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
 ) -> None:
-    """Start peers, detached; return when each serves.
+    """Start peers, detached; return when each serves. See ``try_launch`` for the arguments.
+
+    Raises:
+        CommandFailed: At least one did not start; the others run.
+        StoreError: Their folders cannot be written.
+    """
+    failures = try_launch(network, planned, others=others, locks=locks, timeout_s=timeout_s, on_outcome=on_outcome)
+    if failures:
+        raise not_started(failures, asked=len(planned))
+
+
+def try_launch(
+    network: NetworkFolder,
+    planned: Sequence[PlannedPeer],
+    *,
+    others: Sequence[LocalPeer],
+    locks: Sequence[FolderLock],
+    timeout_s: float,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Start peers, detached; return what became of those that did not start, once each of the others serves.
 
     Args:
         others: The peers that live here already; some of those that run become seeds.
         locks: The right to start peers, and to choose ports; taken until each of them serves or has failed.
 
     Raises:
-        CommandFailed: At least one did not start; the others run.
         StoreError: Their folders cannot be written.
     """
     for peer in planned:
@@ -77,9 +96,16 @@ def launch(
         timeout_s=timeout_s,
         on_outcome=on_outcome,
     )
-    failures = [outcome for outcome in outcomes if not outcome.is_started]
-    if failures:
-        raise _not_started(failures, asked=len(outcomes))
+    return [outcome for outcome in outcomes if not outcome.is_started]
+
+
+def not_started(failures: Sequence[Outcome], *, asked: int) -> CommandFailed:
+    """Return the failure for peers that did not start, out of ``asked``; at least one."""
+    first = failures[0]
+    name = "" if first.cause.startswith(first.name) else f"{first.name} did not start: "
+    more = f" ({len(failures)} of {asked} peers did not start)" if asked > 1 else ""
+    make = wrong_use if first.is_configuration else failed
+    return make(f"{name}{first.cause}{more}", next_step=first.next_step)
 
 
 def _contact(settings: StartSettings) -> str:
@@ -99,11 +125,3 @@ def _loader(
         return local_run(network, settings, seeds)
 
     return load
-
-
-def _not_started(failures: Sequence[Outcome], *, asked: int) -> CommandFailed:
-    first = failures[0]
-    name = "" if first.cause.startswith(first.name) else f"{first.name} did not start: "
-    more = f" ({len(failures)} of {asked} peers did not start)" if asked > 1 else ""
-    make = wrong_use if first.is_configuration else failed
-    return make(f"{name}{first.cause}{more}", next_step=first.next_step)

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from bootstrap.home import NetworkFolder
@@ -29,9 +29,9 @@ _STYLES: Final = {
 }  # fmt: skip
 
 
-def print_once(circle: Circle, look: Look) -> None:
-    """Print the table as it is now."""
-    print_table(COLUMNS, rows_of(circle, look()))
+def print_settled(peers: Sequence[LocalPeer], statuses: Mapping[str, Any]) -> None:
+    """Print the table with what each peer has just said of itself."""
+    print_table(COLUMNS, _rows(peers, statuses))
 
 
 def follow(circle: Circle, look: Look, *, network: NetworkFolder, interrupts: Interrupts, is_silent: bool) -> None:
@@ -42,7 +42,7 @@ def follow(circle: Circle, look: Look, *, network: NetworkFolder, interrupts: In
     """
     if is_silent or not is_terminal(sys.stdout):
         if not is_silent:
-            print_once(circle, look)
+            print_table(COLUMNS, rows_of(circle, look()))
             for line in next_commands(network):
                 print_line(line)
             sys.stdout.flush()
@@ -59,9 +59,13 @@ def rows_of(circle: Circle, peers: Sequence[LocalPeer]) -> list[list[object]]:
     answers = circle.ask(
         "/v1/status", [peer.name for peer in peers if peer.state == "running"], timeout_s=_ANSWER_TIMEOUT_S
     )
+    return _rows(peers, answers)
+
+
+def _rows(peers: Sequence[LocalPeer], statuses: Mapping[str, Any]) -> list[list[object]]:
     rows: list[list[object]] = []
     for peer in peers:
-        status: dict[str, Any] = answers.get(peer.name) or {}
+        status: dict[str, Any] = statuses.get(peer.name) or {}
         told = [status.get("role"), status.get("term"), status.get("keys_held")]
         rows.append([peer.name, peer.address, peer.state, *told])
     return rows

@@ -1,4 +1,4 @@
-"""Waiting until peers are one network: every table holds all, and all follow one leader."""
+"""Waiting until peers are one network: every table holds all, and all follow one leader; each says so itself."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -61,6 +61,42 @@ def settle(
         pause_s = min(_PAUSE_MAX_S, pause_s * 1.5)
 
 
+def settled_statuses(
+    circle: Circle, look: Callable[[], Sequence[LocalPeer]], *, timeout_s: float, interrupts: Interrupts
+) -> dict[str, Any]:
+    """Return the status of each peer once all say at the same time that they know all and follow one leader.
+
+    After an interrupt the answers are returned as they are.
+
+    Raises:
+        CommandFailed: One of them ended, or time is up; says what is missing.
+    """
+    ends = time.monotonic() + timeout_s
+    while True:
+        peers = look()
+        statuses = circle.ask("/v1/status", [peer.name for peer in peers], timeout_s=_ANSWER_TIMEOUT_S)
+        missing = _missing_in([peer.name for peer in peers], statuses)
+        if missing is None or interrupts.happened:
+            return statuses
+        _check_living(peers)
+        if time.monotonic() >= ends:
+            raise _no_whole_network(timeout_s, missing)
+        interrupts.wait(_PAUSE_MAX_S)
+
+
+def _missing_in(names: Sequence[str], statuses: Mapping[str, Any]) -> str | None:
+    """Return what keeps the peers ``names`` from being one network by their statuses; None when nothing does."""
+    for name in names:
+        status = statuses.get(name)
+        if status is None:
+            return f"{name} does not answer"
+        if status["members"]["alive"] < len(names):
+            return f"{name} knows {status['members']['alive']} of {len(names)} peers"
+        if status["leader"] is None or status["leader"] != statuses[names[0]]["leader"]:
+            return f"{name} follows no leader, or not the others' one"
+    return None
+
+
 def _leader_if_whole(table: Any, ids: set[str]) -> str | None:
     """Return the id of the leader in a member table that holds all ``ids`` alive; None otherwise."""
     if not isinstance(table, list):
@@ -88,7 +124,11 @@ def _not_settled(timeout_s: float, name: str, table: Any, ids: set[str]) -> Comm
         what = f"{name} knows {alive} of {len(ids)} peers"
     else:
         what = f"{name} follows no leader, or not the others' one"
+    return _no_whole_network(timeout_s, what)
+
+
+def _no_whole_network(timeout_s: float, missing: str) -> CommandFailed:
     return failed(
-        f"the peers run, but are no whole network after {timeout_s:g} s: {what}",
+        f"the peers run, but are no whole network after {timeout_s:g} s: {missing}",
         next_step="pair members and pair doctor show more; pair up again goes on waiting",
     )

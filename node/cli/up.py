@@ -1,7 +1,7 @@
 """``up``: start what is missing of a network of N peers on this machine, and show it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -18,9 +18,9 @@ from node.cli.interrupts import Interrupts
 from node.cli.options import Options, PairCommand, pass_options
 from node.cli.output import counted, print_json, print_note
 from node.cli.peers import LocalPeer, local_peer, local_peers, network_of
-from node.cli.settling import settle
+from node.cli.settling import settle, settled_statuses
 from node.cli.start_options import Wishes, start_options, wishes_in
-from node.cli.up_plan import plan_up
+from node.cli.up_plan import UpPlan, plan_up
 from node.cli.waiting import StatusLine
 from node.errors import EXIT_DONE
 
@@ -28,6 +28,10 @@ PEERS_MAX: Final = 1000
 """Peers of one ``up``; their ports fit below those that systems hand out."""
 
 _TIMEOUT_S: Final = 60.0
+
+_BLOCKS_TRIED_MAX: Final = 3
+"""A program that takes a port between the look and the start is bad luck; one that does so each time is not."""
+
 _INTERRUPTED: Final = 130
 
 
@@ -66,11 +70,19 @@ def up(
 
             with Circle(_urls(look()), token=network.tokens().read) as circle:
                 settle(circle, look, timeout_s=max(1.0, ends - time.monotonic()), interrupts=interrupts, line=line)
+                statuses = settled_statuses(
+                    circle, look, timeout_s=max(1.0, ends - time.monotonic()), interrupts=interrupts
+                )
                 line.clear()
                 if interrupts.happened:
                     _stop(network, started)
                     return _INTERRUPTED
-                return _show(options, circle, look, network, started, interrupts, detach=detach)
+                if detach:
+                    _print(options, look(), statuses)
+                else:
+                    _follow(options, circle, look, network, interrupts)
+                    _stop(network, started)
+                return EXIT_DONE
         finally:
             line.clear()
 
@@ -87,25 +99,46 @@ def _start(
 ) -> list[str]:
     """Start what is missing; return the names of the peers that this command started."""
     with network.lock() as lock, ports_locked(timeout_s=launching.PORTS_TIMEOUT_S) as ports_lock:
-        plan = plan_up(network, count, base_port=base_port, api_base_port=api_base_port, wishes=wishes)
-        if not network.exists():  # else the helper loads it: this command needs nothing heavy
-            network.found(network.name, open=wishes.open, mode=wishes.mode)
-        if wishes.voters is not None:
-            voters = [f"peer-{number}" for number in range(1, wishes.voters + 1)]
-            found_voters(network, voters, profile=wishes.founding_profile)
-        line.show(f"starting {counted(len(plan.starting), 'peer')}" if plan.starting else "looking at the peers")
-        launching.launch(
-            network,
-            plan.starting,
-            others=local_peers(network),
-            locks=[lock, *ports_lock],
-            timeout_s=max(1.0, ends - time.monotonic()),
-            on_outcome=_counting(line, len(plan.starting)),
-        )
+        for tries_left in reversed(range(_BLOCKS_TRIED_MAX)):
+            plan = plan_up(network, count, base_port=base_port, api_base_port=api_base_port, wishes=wishes)
+            _found(network, wishes)
+            line.show(f"starting {counted(len(plan.starting), 'peer')}" if plan.starting else "looking at the peers")
+            failures = launching.try_launch(
+                network,
+                plan.starting,
+                others=local_peers(network),
+                locks=[lock, *ports_lock],
+                timeout_s=max(1.0, ends - time.monotonic()),
+                on_outcome=_counting(line, len(plan.starting)),
+            )
+            if not failures:
+                break
+            names = [outcome.name for outcome in failures]
+            if not (tries_left and plan.may_move and plan.has_lost_ports(names)):
+                raise launching.not_started(failures, asked=len(plan.starting))
+            _withdraw(network, plan)
     for peer in plan.paused:
         resume_peer(peer)
         print_note(f"{peer.name} was paused and goes on")
     return [peer.folder.name for peer in plan.starting]
+
+
+def _withdraw(network: NetworkFolder, plan: UpPlan) -> None:
+    """End what was started of ``plan``: all move, since peer-i has the i-th port of a block.
+
+    A block that was asked for cannot be exchanged: the next plan says so.
+    """
+    names = [peer.folder.name for peer in plan.starting]
+    end_peers([peer for peer in local_peers(network) if peer.name in names and peer.pid is not None])
+
+
+def _found(network: NetworkFolder, wishes: Wishes) -> None:
+    """Found the network, and its voters, where that has not been done."""
+    if not network.exists():  # else the helper loads it: this command needs nothing heavy
+        network.found(network.name, open=wishes.open, mode=wishes.mode)
+    if wishes.voters is not None:
+        voters = [f"peer-{number}" for number in range(1, wishes.voters + 1)]
+        found_voters(network, voters, profile=wishes.founding_profile)
 
 
 def _counting(line: StatusLine, total: int) -> Callable[[Outcome], None]:
@@ -123,27 +156,27 @@ def _urls(peers: Sequence[LocalPeer]) -> dict[str, str]:
     return {peer.name: peer.api for peer in peers if peer.api is not None}
 
 
-def _show(
+def _print(options: Options, peers: Sequence[LocalPeer], statuses: Mapping[str, Any]) -> None:
+    from node.cli.live_table import print_settled
+
+    if options.as_json:
+        print_json([peer.document() for peer in peers])
+    else:
+        print_settled(peers, statuses)
+
+
+def _follow(
     options: Options,
     circle: Circle,
     look: Callable[[], Sequence[LocalPeer]],
     network: NetworkFolder,
-    started: Sequence[str],
     interrupts: Interrupts,
-    *,
-    detach: bool,
-) -> int:
-    from node.cli.live_table import follow, print_once
+) -> None:
+    from node.cli.live_table import follow
 
     if options.as_json:
         print_json([peer.document() for peer in look()])
-    if detach:
-        if not options.as_json:
-            print_once(circle, look)
-        return EXIT_DONE
     follow(circle, look, network=network, interrupts=interrupts, is_silent=options.as_json)
-    _stop(network, started)
-    return EXIT_DONE
 
 
 def _stop(network: NetworkFolder, started: Sequence[str]) -> None:

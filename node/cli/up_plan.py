@@ -1,7 +1,7 @@
 """What ``up N`` has to do: which peers are to be started, with which ports and settings."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +27,17 @@ class UpPlan:
     starting: Sequence[PlannedPeer]
     paused: Sequence[LocalPeer]
     """Peers of the target that have a process and are to be resumed."""
+
+    may_move: bool
+    """Whether no peer of the network runs, so that all may have other ports."""
+
+    def has_lost_ports(self, names: Collection[str]) -> bool:
+        """Return whether another program took a port of one of the peers ``names``, which do not run."""
+        return any(
+            not (is_free(HOST, peer.settings.port, udp=True) and is_free(HOST, peer.settings.api_port, udp=False))
+            for peer in self.starting
+            if peer.folder.name in names
+        )
 
 
 def plan_up(
@@ -77,7 +88,7 @@ def plan_up(
         if number not in running
     ]
     paused = [peers[number] for number in running if number <= count and peers[number].state == "paused"]
-    return UpPlan(starting, paused)
+    return UpPlan(starting, paused, may_move=not running)
 
 
 def _numbered(peers: Sequence[LocalPeer]) -> dict[int, LocalPeer]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bootstrap.home import NetworkFolder
+from bootstrap.ports import is_free
 from bootstrap.processes import process_start, process_state
 from tests.running import PAIR, Home
 from tests.waiting import until_blocking
@@ -153,6 +154,57 @@ def test_taken_port_is_named_with_a_free_block(home: Home) -> None:
         assert problem["exit"] == 1
         assert f"port {port} is taken" in problem["detail"] and "--base-port" in problem["next_step"]
         assert not (home.folder / "local").exists() or home.peers() == {}
+
+
+def free_base(count: int) -> int:
+    """Return a base above which so many ports are free just now."""
+    while True:
+        with socket.socket() as first:
+            first.bind(("127.0.0.1", 0))
+            base: int = first.getsockname()[1] - 1
+        if all(is_free("127.0.0.1", base + number, udp=True) for number in range(1, count + 1)):
+            return base
+
+
+def hold_port_of(home: Home, name: str, holder: socket.socket) -> threading.Thread:
+    """Take the peer port that ``name`` was given, after the look for free ports and before its process binds it."""
+    settings = home.folder / "local" / name / "start.json"
+
+    def hold() -> None:
+        until_blocking(settings.exists, what="a chosen port", deadline_s=60)
+        holder.bind(("127.0.0.1", json.loads(settings.read_text())["port"]))
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    return thread
+
+
+def test_block_that_is_lost_during_the_start_is_exchanged(home: Home) -> None:
+    """Another program binds a port between the look and the start: all move to the next free block."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as foreign:
+        thread = hold_port_of(home, "peer-2", foreign)
+
+        rows = home.up(3)
+
+        thread.join(timeout=60)
+        lost = foreign.getsockname()[1]
+        ports = [int(row["address"].rpartition(":")[2]) for row in rows]
+        assert {row["state"] for row in rows} == {"running"} and lost != 0
+        assert lost not in ports and ports == [ports[0] + number for number in range(3)]
+
+
+def test_asked_block_that_is_lost_during_the_start_is_refused(home: Home) -> None:
+    """As if it had been taken before: nothing is left running, and the error names a block that is free."""
+    base = free_base(2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as foreign:
+        thread = hold_port_of(home, "peer-2", foreign)
+
+        done = home.run("--json", "up", "2", "--detach", "--no-zeroconf", "--base-port", str(base))
+
+        thread.join(timeout=60)
+        problem = done.problem()
+        assert problem["exit"] == 1 and f"port {base + 2} is taken" in problem["detail"]
+        assert {row["state"] for row in home.peers().values()} == {"stopped"}
 
 
 def test_lost_block_is_exchanged_while_nothing_runs(home: Home) -> None:
