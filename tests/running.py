@@ -116,11 +116,11 @@ class Home:
         assert leaders[0] is not None
         return leaders[0]
 
-    def logs(self) -> str:
-        """Return the ends of all peers' logs, for the message of a failure."""
+    def logs(self, *, lines_max: int = 15) -> str:
+        """Return the ends of all peers' logs, by default short ones for the message of a failure."""
         shown = []
         for log in sorted(self.folder.glob("*/*/peer.log")):
-            lines = log.read_text(errors="replace").splitlines()[-15:]
+            lines = log.read_text(errors="replace").splitlines()[-lines_max:]
             shown.append("\n".join([f"--- {log.relative_to(self.folder)}", *lines]))
         return "\n".join(["", *shown])
 
@@ -150,12 +150,14 @@ class Home:
 
 @contextlib.contextmanager
 def running_home(folder: Path) -> Iterator[Home]:
-    """Give a home, and end what runs from it afterwards."""
+    """Give a home, and end what runs from it afterwards. No peer may have logged a fault of its own code."""
     home = Home(folder)
     try:
         yield home
     finally:
         home.close()
+    faults = [line for line in home.logs(lines_max=1000).splitlines() if " ERROR asyncio: " in line]
+    assert not faults, faults
 
 
 def kill(pid: int) -> None:
