@@ -234,6 +234,7 @@ def _tell(report: int, outcome: Outcome) -> None:
 def _detach() -> None:
     """Leave the terminal: a session of its own, nothing inherited from how the command treats signals."""
     os.setsid()
+    signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     os.chdir("/")  # keeps no disk from being unmounted

@@ -33,10 +33,15 @@ def main(folder: Path, names: list[str]) -> None:
             os._exit(3)
         if name == "late":
             until_blocking((folder / "go").exists, what="the word to go on", deadline_s=60)
+        if (inherited := signal.set_wakeup_fd(-1)) != -1:
+            raise RuntimeError(f"signals are written to descriptor {inherited}, whatever that is here")
         (folder / f"{name}.pid").write_text(str(os.getpid()))
         on_started()
         signal.pause()
 
+    _, woken = os.pipe()  # a command that looks at signals while it waits (``node.cli.interrupts``)
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(woken)
     lock = FolderLock(folder / "up.lock", purpose="starting", next_step="wait")
     launches = [Launch(name, folder / name / "peer.log") for name in names]
     outcomes = start_peers(launches, load=load, held=[lock.fileno()], timeout_s=30)
