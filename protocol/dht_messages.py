@@ -79,6 +79,9 @@ class Fetch(Request, frozen=True, kw_only=True, tag=36):
 
     place: Place
     view: View = b""
+    counts_holders: bool = False
+    """Whether the asking peer needs a majority. One that takes the first version found has no use for a list of other
+    holders, with which a record of 1 KiB would fit no datagram."""
 
 
 class Fetched(Reply, frozen=True, kw_only=True, tag=37):

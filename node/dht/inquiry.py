@@ -59,7 +59,8 @@ class Inquiry:
         self.newest: Record | None = local
         self._around = surroundings
         self._key = key
-        self._request = Fetch(place=place, view=own.view)
+        self._view = own.view
+        self._counts_holders = False
         self._deadline = deadline
         self._asked: dict[PeerId, float] = {}
         """When each was asked, on the steady clock: some loops tell whole milliseconds only."""
@@ -88,6 +89,7 @@ class Inquiry:
     async def run(self, mode: Mode) -> bool:
         """Return whether the answer is clear, at the latest at the deadline."""
         started = asyncio.get_running_loop().time()
+        self._counts_holders = mode != "default"
         patience_ends = started + (_CAREFUL_PATIENCE_S if mode == "careful" else _ABSENT_PATIENCE_S)
         try:
             return await self._run(mode, started, patience_ends)
@@ -187,12 +189,13 @@ class Inquiry:
             self._wake()
             return
         try:
-            asking = self._around.requester.request(peer_id, self._request, timeout_s=left_s)
+            request = Fetch(place=self.place, view=self._view, counts_holders=self._counts_holders)
+            asking = self._around.requester.request(peer_id, request, timeout_s=left_s)
         except PeerUnreachable:
             self._stumble(peer_id)
             return
-        request = self._requests[peer_id] = asyncio.ensure_future(asking)
-        request.add_done_callback(functools.partial(self._ended, peer_id))
+        answer = self._requests[peer_id] = asyncio.ensure_future(asking)
+        answer.add_done_callback(functools.partial(self._ended, peer_id))
 
     def _ended(self, peer_id: PeerId, request: "asyncio.Future[Reply]") -> None:
         if request.cancelled():

@@ -59,8 +59,10 @@ class Serving:
         """Return the stored version."""
         place = Digest(request.place)
         own: HolderList = self._around.holders.of(place)
+        record = self._shelf.read(place)
         agrees = not request.view or own.view == request.view
-        return Fetched(record=self._shelf.read(place), holders=() if agrees else own.peer_ids)
+        is_enough = agrees or (record is not None and not request.counts_holders)
+        return Fetched(record=record, holders=() if is_enough else own.peer_ids)
 
     def offer(self, sender: PeerId, request: Offer) -> Offered:
         """Say which of the offered versions are wanted; a newer one is offered in return."""

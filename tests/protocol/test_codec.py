@@ -120,7 +120,7 @@ EXAMPLES: tuple[Message, ...] = (
         ),
         holders=(samples.identity(1).peer_id, samples.identity(2).peer_id),
     ),
-    Fetch(receiver_boot=9, request_id=5, place=samples.KEY_PLACE, view=b"view"),
+    Fetch(receiver_boot=9, request_id=5, place=samples.KEY_PLACE, view=b"view", counts_holders=True),
     Fetched(receiver_boot=9, request_id=5, record=samples.record(1), holders=(samples.identity(1).peer_id,)),
     Compare(receiver_boot=9, request_id=5, buckets=tuple(bytes([mark]) * 8 for mark in range(16)), collected_before=7),
     Compared(receiver_boot=9, request_id=5, differing=2**15 + 1, collected_before=7),

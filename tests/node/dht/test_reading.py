@@ -7,7 +7,9 @@ import pytest
 
 from node.errors import OperationError
 from node.ports import StoredRecord
+from protocol import codec
 from protocol.dht_messages import Fetch, Fetched
+from protocol.limits import MESSAGE_SIZE_MAX_BYTES
 from protocol.messages import Request
 from protocol.records import Record, stamp_of
 from protocol.statements import signed
@@ -271,3 +273,23 @@ async def test_wrong_guess_of_the_holders_is_corrected_by_those_asked() -> None:
         reader.members.revision += 1
 
         assert (await get(reader, "color")).record.value == b"red"
+
+
+@in_virtual_time
+async def test_answer_with_a_kibibyte_fits_a_datagram_while_views_differ() -> None:
+    """After deaths views differ for a moment: reads that all went over TCP then took most of two cores."""
+    async with Cluster(12, k=8) as cluster:
+        await put(cluster.peers[0], "color", bytes(1024))
+        holder, reader = cluster.holders("color")[0], cluster.stranger_to("color")
+        place = cluster.place_of("color")
+
+        found = await reader.request(holder.peer_id, Fetch(place=place, view=b"else"), timeout_s=1)
+        absent = await reader.request(holder.peer_id, Fetch(place=bytes(20), view=b"else"), timeout_s=1)
+        counted = await reader.request(
+            holder.peer_id, Fetch(place=place, view=b"else", counts_holders=True), timeout_s=1
+        )
+
+        assert isinstance(found, Fetched) and found.record is not None
+        assert codec.encoded_size(found) <= MESSAGE_SIZE_MAX_BYTES
+        assert isinstance(absent, Fetched) and len(absent.holders) == 8, "who finds nothing hears where else to ask"
+        assert isinstance(counted, Fetched) and len(counted.holders) == 8, "who counts hears of whom to count"
