@@ -19,66 +19,32 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from node.address_proofs import AMPLIFICATION_MAX, AddressProofs
 from node.clock import steady_s
 from node.datagrams import DatagramPort
 from node.peer_client import PeerClient
 from node.ports import Members, PeerUnreachable
+from node.round_trips import RETRY_MAX_S, ROUND_TRIP_GUESS_S, RoundTrip
 from protocol import codec, limits
+from protocol.dht_messages import Fetch
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.ids import PeerId, ShortId, short_id_of
 from protocol.messages import Refusal, Reply, ReplyTooLarge, Request
-from protocol.statements import Descriptor
+from protocol.statements import Address, Descriptor
 
 Answer: TypeAlias = Reply | Coroutine[Any, Any, Reply]
 """What serves a request: the reply itself where nothing has to be waited for."""
 
-_RETRY_MIN_S: Final = 0.1
-"""Shortest wait before a datagram is sent again: a holder that syncs to disk under load is not a lost datagram."""
-
-_RETRY_MAX_S: Final = 1.5
-"""Longest wait before a datagram is sent again: after a cut heals, the next one comes so soon."""
-
 _LATE_S: Final = 0.01
 """A timer that is later than this tells of a busy loop or machine, not of a lost datagram."""
-
-_ROUND_TRIP_GUESS_S: Final = 0.02
 
 _SERVE_TIMEOUT_S: Final = 30.0
 """Time a request's handler may take, before it is cancelled: whoever asked has given up long before."""
 
+_NO_PLACE: Final = bytes(20)
+_PROOF_TIMEOUT_S: Final = 2.0
+
 _log = logging.getLogger("pair.exchange")
-
-
-@dataclass(slots=True)
-class _RoundTrip:
-    """Smoothed round trip and its deviation, in seconds (RFC 6298, section 2)."""
-
-    smoothed_s: float | None = None
-    """None before the first sample."""
-
-    deviation_s: float = 0.0
-    backed_off_s: float = 0.0
-    """The wait that unanswered tries made necessary; 0 after an answer to a first try."""
-
-    @property
-    def usual_s(self) -> float:
-        return _ROUND_TRIP_GUESS_S if self.smoothed_s is None else self.smoothed_s + 4 * self.deviation_s
-
-    @property
-    def wait_s(self) -> float:
-        return min(_RETRY_MAX_S, max(_RETRY_MIN_S, self.usual_s, self.backed_off_s))
-
-    def add(self, sample_s: float) -> None:
-        self.backed_off_s = 0.0
-        if self.smoothed_s is None:
-            self.smoothed_s, self.deviation_s = sample_s, sample_s / 2
-        else:
-            self.deviation_s += (abs(self.smoothed_s - sample_s) - self.deviation_s) / 4
-            self.smoothed_s += (sample_s - self.smoothed_s) / 8
-
-    def back_off(self, waited_s: float) -> None:
-        """Note that a try went unanswered for so long: many that waited together double the wait once."""
-        self.backed_off_s = max(self.backed_off_s, min(_RETRY_MAX_S, 2 * waited_s))
 
 
 @dataclass(slots=True, eq=False)
@@ -91,12 +57,13 @@ class _Pending:
     """The request, encoded."""
 
     future: "asyncio.Future[Reply]"
-    round_trip: _RoundTrip
+    round_trip: RoundTrip
     sent_at: float
     """On the steady clock: some loops tell whole milliseconds only."""
 
     deadline: float
     wait_s: float
+    sent_to: Address | None = None
     timer: asyncio.TimerHandle | None = None
     tries: int = 0
     over_tcp: "asyncio.Task[None] | None" = None
@@ -131,7 +98,9 @@ class Exchange:
         self._pending: dict[int, _Pending] = {}
         self._over_tcp: dict[asyncio.Timeout, PeerId] = {}
         self._serving: dict[tuple[PeerId, int], asyncio.Task[None]] = {}
-        self._round_trips: dict[PeerId, _RoundTrip] = {}
+        self._round_trips: dict[PeerId, RoundTrip] = {}
+        self._proofs = AddressProofs()
+        self._proving: dict[asyncio.Task[None], None] = {}
         self._stopped = False
         self.counts: dict[str, int] = {"requests": 0, "retries": 0, "timeouts": 0, "served": 0, "dropped": 0, "tcp": 0}
 
@@ -148,7 +117,7 @@ class Exchange:
     def usual_round_trip_s(self, peer_id: PeerId) -> float:
         """Return the smoothed round trip plus four deviations, in seconds; a guess at first."""
         known = self._round_trips.get(peer_id)
-        return _ROUND_TRIP_GUESS_S if known is None else known.usual_s
+        return ROUND_TRIP_GUESS_S if known is None else known.usual_s
 
     def member_down(self, peer_id: PeerId) -> None:
         """Fail everything asked of a dead member now instead of when its time runs out."""
@@ -170,7 +139,7 @@ class Exchange:
         while self._waiting:
             self._wake_next()
         fetching = [pending.over_tcp for pending in self._pending.values() if pending.over_tcp is not None]
-        tasks = [*self._serving.values(), *fetching]
+        tasks = [*self._serving.values(), *self._proving, *fetching]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -182,6 +151,8 @@ class Exchange:
         pending = self._pending.get(reply.request_id)
         if pending is None or pending.future.done() or short_id_of(pending.peer_id) != sender:
             return
+        if pending.sent_to is not None:
+            self._proofs.prove((pending.sent_to.host, pending.sent_to.port), steady_s())
         if pending.tries == 1:
             pending.round_trip.add(steady_s() - pending.sent_at)
         if not isinstance(reply, ReplyTooLarge):
@@ -204,7 +175,7 @@ class Exchange:
         except Exception as error:  # as in ``_serve``
             answer = _failed(request, error)
         if isinstance(answer, Reply):
-            self._reply(entry, sender, answer)
+            self._reply(entry, sender, request, answer)
         else:
             task = asyncio.get_running_loop().create_task(self._serve(entry, answer, sender, request))
             self._serving[entry] = task
@@ -220,7 +191,7 @@ class Exchange:
             reply = _failed(request, error)
         finally:
             overrun.cancel()
-        self._reply(entry, sender, reply)
+        self._reply(entry, sender, request, reply)
 
     def _served(
         self, entry: tuple[PeerId, int], answer: Coroutine[Any, Any, Reply], task: "asyncio.Task[None]"
@@ -228,14 +199,36 @@ class Exchange:
         answer.close()  # It may never have begun.
         del self._serving[entry]
 
-    def _reply(self, entry: tuple[PeerId, int], sender: Descriptor, reply: Reply) -> None:
+    def _reply(self, entry: tuple[PeerId, int], sender: Descriptor, request: Request, reply: Reply) -> None:
         peer_id, request_id = entry
         try:
             data = codec.encode(msgspec.structs.replace(reply, request_id=request_id, receiver_boot=sender.boot))
         except LocalProtocolError:
             data = codec.encode(ReplyTooLarge(request_id=request_id, receiver_boot=sender.boot))
-        # To the member's own address, never to the source of the datagram: nobody can be flooded with replies.
-        self._datagrams.send_encoded(data, sender.address, short_id_of(peer_id))
+        # To the member's own address, never to the source of the datagram. But a member may name any address as its
+        # own, so what is much larger than the question waits until that address has answered one of ours.
+        address = (sender.address.host, sender.address.port)
+        if self._proofs.is_proven(address, steady_s()) or not _is_amplified(request, data):
+            self._datagrams.send_encoded(data, sender.address, short_id_of(peer_id))
+            return
+        if self._proofs.begin(address):
+            task = asyncio.get_running_loop().create_task(self._prove(sender))
+            self._proving[task] = None
+            task.add_done_callback(self._proving.pop)
+        self._proofs.hold(address, data)
+
+    async def _prove(self, member: Descriptor) -> None:
+        """Ask something small of a member at its address; send it what waited if the answer comes."""
+        address = (member.address.host, member.address.port)
+        try:
+            await self.request(member.peer_id, Fetch(place=_NO_PLACE), timeout_s=_PROOF_TIMEOUT_S)
+        except PeerUnreachable:
+            pass
+        finally:
+            waiting = self._proofs.end(address)
+        if self._proofs.is_proven(address, steady_s()):
+            for data in waiting:
+                self._datagrams.send_encoded(data, member.address, short_id_of(member.peer_id))
 
     # Outbound
 
@@ -281,7 +274,7 @@ class Exchange:
             return self._request_over_tcp(peer_id, request, deadline)
         round_trip = self._round_trips.get(peer_id)
         if round_trip is None:
-            round_trip = _RoundTrip()
+            round_trip = RoundTrip()
             if len(self._round_trips) < limits.MEMBERS_MAX:
                 self._round_trips[peer_id] = round_trip
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -317,8 +310,9 @@ class Exchange:
         if pending.tries:
             self.counts["retries"] += 1
             pending.round_trip.back_off(pending.wait_s)
-            pending.wait_s = min(_RETRY_MAX_S, 2 * pending.wait_s)
+            pending.wait_s = min(RETRY_MAX_S, 2 * pending.wait_s)
         pending.tries += 1
+        pending.sent_to = peer.address
         self._datagrams.send_encoded(pending.data, peer.address, short_id_of(pending.peer_id))
         self._send_again_at(now + pending.wait_s, pending)
 
@@ -362,6 +356,12 @@ class Exchange:
             raise PeerUnreachable("the peer failed or left, or this one stops") from error
         except RemoteProtocolError as error:
             raise PeerUnreachable(f"the peer answered nonsense: {error}") from error
+
+
+def _is_amplified(request: Request, data: bytes) -> bool:
+    """Return whether a reply is so much larger than its request that it would serve to flood somebody."""
+    asked = codec.encoded_size(request) + limits.ENVELOPE_OVERHEAD_BYTES
+    return len(data) + limits.ENVELOPE_OVERHEAD_BYTES > AMPLIFICATION_MAX * asked
 
 
 def _failed(request: Request, error: Exception) -> Refusal:

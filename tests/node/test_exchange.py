@@ -13,9 +13,10 @@ import msgspec
 import pytest
 
 from node.datagrams import DatagramPort
-from node.exchange import Answer, Exchange, _RoundTrip
+from node.exchange import Answer, Exchange
 from node.peer_client import PeerClient
 from node.ports import PeerUnreachable
+from node.round_trips import RoundTrip
 from protocol import codec, limits
 from protocol.dht_messages import Fetch, Fetched, Store
 from protocol.effects import Received
@@ -27,10 +28,15 @@ from protocol.records import Record
 from protocol.statements import Address, Descriptor
 from tests.loops import on_every_loop
 from tests.node.tcp_peers import ALICE, BOB, CAROL, NETWORK, descriptor_of, open_client, open_port
+from tests.protocol.test_codec import EXAMPLES
 from tests.waiting import until
 
 _WISH = HandoverWish(successor=CAROL.peer_id)
 _NUMBERS = {"request_id": 2**62, "receiver_boot": 1}
+
+
+def _name_of(message: Message) -> str:
+    return type(message).__name__
 
 
 def _record(size: int) -> Record:
@@ -214,7 +220,7 @@ async def test_a_busy_loop_reads_before_it_sends_again() -> None:
 
 async def test_the_remembered_wait_is_bounded() -> None:
     """A peer that was silent for long is asked again soon after it came back."""
-    trip = _RoundTrip()
+    trip = RoundTrip()
     for _ in range(20):
         trip.back_off(trip.wait_s)
 
@@ -522,3 +528,65 @@ async def test_small_and_large_messages_travel_between_two_peers(tmp_path: Path)
     assert fetched.record == _record(limits.VALUE_SIZE_MAX_BYTES)
     assert alice.exchange.counts["tcp"] == bob.exchange.counts["tcp"] == 1
     assert bob.exchange.counts["served"] == 1
+
+
+# Amplification
+
+
+async def test_large_reply_waits_until_the_members_address_is_proved() -> None:
+    """A member may name anybody's address as its own: what is sent there unasked stays small (threats, reflection)."""
+    whole = Fetched(record=_record(900))
+
+    async with _world(lambda sender, request: whole) as world:
+        bob = world.members.table[BOB.peer_id]
+        for number in range(10):
+            world.exchange.request_received(bob, Fetch(place=bytes(20), request_id=number))
+        await until(lambda: world.wire.requests())
+        assert [type(message) for message, _, _ in world.wire.sent] == [Fetch], "a small question, to that address"
+        world.answer(world.wire.requests()[0], Fetched())
+        await until(lambda: len(world.wire.sent) > 1)
+        held = [message.request_id for message, _, _ in world.wire.sent[1:] if isinstance(message, Fetched)]
+        assert held == [0, 1, 2, 3], "some wait, the others are asked for again"
+
+        world.exchange.request_received(bob, Fetch(place=bytes(20), request_id=99))
+        assert cast(Fetched, world.wire.sent[-1][0]).request_id == 99
+
+
+async def test_address_that_answers_nothing_is_sent_nothing_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waited is dropped; small replies go at once."""
+    monkeypatch.setattr("node.exchange._PROOF_TIMEOUT_S", 0.05)
+    replies: list[Reply] = [Fetched(record=_record(900)), Fetched()]
+
+    async with _world(lambda sender, request: replies.pop(0)) as world:
+        bob = world.members.table[BOB.peer_id]
+        world.exchange.request_received(bob, Fetch(place=bytes(20), request_id=1))
+        world.exchange.request_received(bob, Fetch(place=bytes(20), request_id=2))
+        await until(lambda: not world.exchange._proving)
+
+        assert [m.request_id for m, _, _ in world.wire.sent if isinstance(m, Reply)] == [2]
+
+
+async def test_answer_to_an_own_request_proves_an_address() -> None:
+    """Nothing more is asked of peers that talk with each other anyway."""
+    async with _world(lambda sender, request: Fetched(record=_record(900))) as world:
+        asking = asyncio.ensure_future(world.exchange.request(BOB.peer_id, _WISH, timeout_s=5))
+        world.answer(world.wire.requests()[0], Accepted())
+        await asking
+        world.exchange.request_received(world.members.table[BOB.peer_id], Fetch(place=bytes(20), request_id=1))
+
+        assert isinstance(world.wire.sent[-1][0], Fetched)
+        assert len(world.wire.requests()) == 1
+
+
+@pytest.mark.parametrize("request_kind", [each for each in EXAMPLES if isinstance(each, Request)], ids=_name_of)
+async def test_no_request_is_answered_with_more_than_three_times_its_size(request_kind: Request) -> None:
+    """Of whatever type, while the member's address is not proved (RFC 9000, section 8)."""
+    largest = Refusal(reason="x" * 200), Fetched(record=_record(900)), Fetched(record=_record(5000))
+    asked = codec.encoded_size(request_kind) + limits.ENVELOPE_OVERHEAD_BYTES
+    for reply in largest:
+        async with _world(lambda sender, request, reply=reply: reply) as world:  # type: ignore[misc]
+            world.exchange.request_received(world.members.table[BOB.peer_id], request_kind)
+            await asyncio.sleep(0)
+            sent = sum(codec.encoded_size(m) + limits.ENVELOPE_OVERHEAD_BYTES for m, _, _ in world.wire.sent)
+
+        assert sent <= 3 * asked

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
+from node.address_proofs import AddressProofs
 from node.dht.kademlia import framing
 from node.dht.kademlia.contacts import Contact, place
-from node.dht.kademlia.proofs import AddressProofs
 from node.dht.kademlia.protocol import CallResult, PairProtocol
 from node.dht.kademlia.round_trips import RoundTrips
 from protocol.errors import DecodeError

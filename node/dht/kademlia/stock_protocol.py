@@ -10,12 +10,12 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
+from node.address_proofs import AMPLIFICATION_MAX
 from node.datagrams import StrangerLimit
 from node.dht.kademlia import framing
 from node.dht.kademlia.contacts import Contact
 from node.dht.kademlia.framing import StockReply, StockRequest
 from node.dht.kademlia.members import KademliaNode
-from node.dht.kademlia.proofs import AMPLIFICATION_MAX
 from node.dht.kademlia.protocol import BUCKET_SIZE
 from node.dht.kademlia.stock_calls import StockCalls
 from protocol.errors import DecodeError
