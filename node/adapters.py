@@ -14,7 +14,7 @@ from node.ports import RecordStore
 from protocol.effects import Event, Promise
 from protocol.identity import Identity, Verifier
 from protocol.invite_book import IssuedInvite
-from protocol.statements import Address, Descriptor, VoterList
+from protocol.statements import Address, Ban, Descriptor, VoterList
 
 
 class VoteKeeper(Protocol):
@@ -60,6 +60,24 @@ class Disk(Protocol):
 
         Raises:
             StoreError: It is not; the peer must not go on.
+        """
+
+    @property
+    def bans(self) -> Sequence[Ban]:
+        """The bans that were kept; nothing of them is checked yet."""
+
+    def keep_bans(self, bans: Sequence[Ban]) -> None:
+        """Return once ``bans``, instead of those kept before, are durable.
+
+        Raises:
+            StoreError: They are not; the peer must not go on.
+        """
+
+    def admin(self) -> Identity:
+        """Return the admin's key pair, where this machine has it; read each time, never kept in memory.
+
+        Raises:
+            ConfigError, StoreError: It is not here, not private or damaged.
         """
 
     @property

@@ -5,7 +5,7 @@ After aioquic's asyncio protocol: every entry feeds the core, drains what it dec
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from node.adapters import VoteKeeper
@@ -17,6 +17,7 @@ from protocol.effects import (
     Effect,
     Event,
     Input,
+    KeepBans,
     KeepLinks,
     KeepVoters,
     Persist,
@@ -26,7 +27,7 @@ from protocol.effects import (
     WallClockRead,
     Woken,
 )
-from protocol.statements import VoterList
+from protocol.statements import Ban, VoterList
 
 _WALL_CLOCK_PERIOD_S: Final = 10.0
 _SLEEP_MIN_S: Final = 0.0005
@@ -46,6 +47,7 @@ class Driver:
         links: Links,
         votes: VoteKeeper,
         keep_voters: Callable[[VoterList], None],
+        keep_bans: Callable[[Sequence[Ban]], None],
         on_event: Callable[[Event], None],
         on_broken: Callable[[BaseException], None],
     ) -> None:
@@ -61,6 +63,7 @@ class Driver:
         self._links = links
         self._votes = votes
         self._keep_voters = keep_voters
+        self._keep_bans = keep_bans
         self._on_event = on_event
         self._on_broken = on_broken
         self._timer: asyncio.TimerHandle | None = None
@@ -123,6 +126,8 @@ class Driver:
                 self._votes.save(promise)
             case KeepVoters(voters):
                 self._keep_voters(voters)
+            case KeepBans(bans):
+                self._keep_bans(bans)
             case KeepLinks(peers):
                 self._links.keep(peers)
             case TryConnection(peer):

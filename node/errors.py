@@ -10,6 +10,8 @@ PROBLEM_TYPES: Final[dict[str, tuple[int, str]]] = {
     "token-missing": (401, "A token is needed"),
     "token-unknown": (401, "The token is not one of this network"),
     "level-too-low": (403, "The token does not allow this"),
+    "banned": (403, "The admin banned this peer from the network"),
+    "admin-key-missing": (409, "This needs the admin's key, which is not on the peer's machine"),
     "key-owned": (403, "The key belongs to another peer"),
     "host-not-allowed": (403, "The Host or Origin header is not allowed"),
     "faults-disabled": (403, "The peer was started without --faults"),

@@ -16,11 +16,13 @@ from bootstrap.own_address import reachable_at
 from node import __version__
 from node.adapters import Adapters
 from node.api import ApiServer
+from node.bans import BANNED_NEXT_STEP, BANNED_TEXT, Bans
 from node.clock import steady_s, wall_ms
 from node.config import PeerConfig
 from node.dht import Dht
 from node.driver import Driver
 from node.events import EventBus
+from node.errors import OperationError
 from node.exchange import Answer
 from node.faults.plane import FaultPlane
 from node.handover import Handovers
@@ -38,6 +40,7 @@ from protocol.effects import (
     AddressChanged,
     Alarm,
     ContactsFound,
+    BanChanged,
     Event,
     LeaderChanged,
     LeaveAsked,
@@ -48,7 +51,7 @@ from protocol.errors import EnvironmentFault, StoreError
 from protocol.ids import PeerId
 from protocol.messages import HandoverWish, Request
 from protocol.records import Record
-from protocol.statements import Descriptor, signed
+from protocol.statements import Ban, Descriptor, signed
 
 _log = logging.getLogger("pair.peer")
 
@@ -127,7 +130,10 @@ class Peer:
             verifier=self._verifier,
             addresses=lambda: reachable_at(config.bind, self._core.descriptor.address.host, config.port),
             contacts=lambda: [member.address for member in self._members.living()],
-            is_banned=lambda peer_id: False,
+            is_banned=self._core.bans.is_banned,
+        )
+        self.bans = Bans(
+            core=self._core, network=config.network, disk=disk, ask_core=lambda given: self._driver.handle(given)
         )
         self._transport = Transport(
             config=config,
@@ -148,6 +154,7 @@ class Peer:
             votes=disk.votes,
             keep_voters=disk.keep_voters,
             on_event=self._event_happened,
+            keep_bans=disk.keep_bans,
             on_broken=self._broke,
         )
         self._remembering = Remembering(living=self._members.living, save=disk.remember)
@@ -213,6 +220,7 @@ class Peer:
             voters=tuple(disk.voters),
             wall_ms=wall_ms(),
             now=steady_s(),
+            bans=tuple(disk.bans),
         )
 
     def _serve(self, sender: PeerId, request: Request) -> Answer:
@@ -245,6 +253,8 @@ class Peer:
                 self._events.publish("role", {"id": self._core.descriptor.peer_id.hex(), "role": role, "term": term})
             case Alarm(text):
                 _log.warning("alarm: %s", text)
+            case BanChanged(ban):
+                self._ban_changed(ban)
                 self._events.publish("alarm", {"text": text})
             case _:
                 pass
@@ -265,6 +275,18 @@ class Peer:
 
     def _record_stored(self, record: Record) -> None:
         kind = "delete" if record.is_tombstone else "put"
+    def _ban_changed(self, ban: Ban) -> None:
+        peer_id = PeerId(ban.banned)
+        if peer_id == self._members.local:
+            _log.warning("the admin lifted the ban of this peer" if ban.is_lifted else BANNED_TEXT)
+        elif not ban.is_lifted:
+            self._transport.expel(peer_id)
+        self._events.publish("ban", {"id": peer_id.hex(), "state": "lifted" if ban.is_lifted else "banned"})
+
+    def _refuse_if_banned(self) -> None:
+        if self._core.bans.own is not None:
+            raise OperationError("banned", BANNED_TEXT, next_step=BANNED_NEXT_STEP)
+
         self._events.publish("record", {"event": kind, "key": record.key, "version": record.version})
 
     def _broke(self, error: BaseException) -> None:
@@ -293,7 +315,7 @@ class Peer:
     # node.service.PeerService
 
     def health(self) -> Health:
-        return Health(alive=True, ready=self._core.is_ready)
+        return Health(alive=True, ready=self._core.is_ready and self._core.bans.own is None)
 
     def status(self) -> Status:
         return self._reports.status(keys_held=self._disk.records.count())
@@ -313,15 +335,19 @@ class Peer:
     ) -> WriteReceipt:
         return await self._dht.put(key, value, ttl_s=ttl_s, if_version=if_version, timeout_s=timeout_s)
 
+        self._refuse_if_banned()
     async def get(self, key: str, *, quorum: bool, timeout_s: float) -> ReadResult:
         return await self._dht.get(key, quorum=quorum, timeout_s=timeout_s)
 
+        self._refuse_if_banned()
     async def delete(self, key: str, *, if_version: str | None, timeout_s: float) -> WriteReceipt:
         return await self._dht.delete(key, if_version=if_version, timeout_s=timeout_s)
 
+        self._refuse_if_banned()
     async def keys(self, prefix: str, *, timeout_s: float) -> KeyListing:
         return await self._dht.keys(prefix, timeout_s=timeout_s)
 
+        self._refuse_if_banned()
     def watch(self, prefix: str, *, exact: bool, since: str | None) -> AsyncGenerator[WatchedChange, None]:
         return self._dht.watch(prefix, exact=exact, since=since)
 

@@ -28,8 +28,9 @@ from node.storage.vote import VoteDamaged, VoteFile, VoteFound, VoteMissing
 from protocol.effects import Promise
 from protocol.election.promises import NO_BALLOT, NO_COUNCIL_HASH
 from protocol.errors import StoreError
+from protocol.identity import Identity
 from protocol.invite_book import IssuedInvite
-from protocol.statements import Descriptor, VoterList
+from protocol.statements import Ban, Descriptor, VoterList
 
 BOOT_RANDOM_BITS: Final = 24
 BOOT_TIME_MAX: Final = 2**40 - 1
@@ -64,6 +65,7 @@ class PeerDisk:
         self._documents.begin_boot(self.boot)
         self.remembered: Final = self._documents.remembered()
         self.voters: Final = self._kept_voters()
+        self.bans: Final = self._documents.bans()
         self.invites: Final = self._kept_invites()
         self.tokens: Final[Mapping[str, str]] = msgspec.structs.asdict(NetworkFolder(config.network_folder).tokens())
         self.records: Final = self._open_records(ran_before=ran_before)
@@ -118,6 +120,22 @@ class PeerDisk:
         """
         # Documents have one thread; what it has at hand before is a batch of records at most.
         self._executor.submit(self._documents.keep_voters, voters).result()
+
+    def keep_bans(self, bans: Sequence[Ban]) -> None:
+        """Keep the bans durably; waits for one sync of the disk.
+
+        Raises:
+            StoreError: They are not known to be on disk.
+        """
+        self._executor.submit(self._documents.keep_bans, bans).result()
+
+    def admin(self) -> Identity:
+        """Return the admin's key pair, which only the founder's folder holds.
+
+        Raises:
+            ConfigError, StoreError: As ``NetworkFolder.admin``.
+        """
+        return NetworkFolder(self._config.network_folder).admin()
 
     def keep_invites(self, invites: Sequence[IssuedInvite]) -> None:
         """Keep the invites durably; waits for the disk, as seldom as somebody joins by one.

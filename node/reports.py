@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from node import __version__
 from node.clock import steady_s, wall_ms
 from node.config import PeerConfig
-from node.shapes import Leader, Member, MemberCounts, Status
+from node.shapes import Leader, Member, MemberCounts, Status, text_of_time
 from protocol.core import Core
 from protocol.effects import Role
 from protocol.ids import PeerId
@@ -21,14 +21,14 @@ class Reports:
 
     def status(self, *, keys_held: int) -> Status:
         """Return the peer's view of itself; ``keys_held`` counts the live values that it stores."""
-        election = self._core.election
+        election, banned = self._core.election, self._core.bans.own
         states = [member.state for member in self._core.membership.table]
         return Status(
             id=self._core.descriptor.peer_id.hex(),
             name=self._config.name,
             network=self._config.network.name,
             version=__version__,
-            ready=self._core.is_ready,
+            ready=self._core.is_ready and banned is None,
             role=election.role,
             term=election.term,
             leader=election.leader.hex() if election.leader else None,
@@ -42,6 +42,7 @@ class Reports:
             keys_held=keys_held,
             uptime_s=round(steady_s() - self._started_at, 3),
             profile=self._config.profile,
+            banned=text_of_time(banned.version) if banned is not None else None,
         )
 
     def members(self) -> list[Member]:

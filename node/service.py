@@ -4,7 +4,18 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from node.shapes import Explain, Health, InviteMade, InviteRow, KeyListing, Leader, Member, Status, WriteReceipt
+from node.shapes import (
+    BanRow,
+    Explain,
+    Health,
+    InviteMade,
+    InviteRow,
+    KeyListing,
+    Leader,
+    Member,
+    Status,
+    WriteReceipt,
+)
 from protocol.invites import Role
 from protocol.records import Record
 
@@ -49,11 +60,27 @@ class InviteService(Protocol):
         """Let nobody in any more with the invite whose id starts with ``prefix``."""
 
 
+class BanService(Protocol):
+    """The bans of the network. Each method may raise ``node.errors.OperationError``, and nothing else."""
+
+    def listing(self) -> list[BanRow]:
+        """Return who is banned."""
+
+    def ban(self, who: str) -> BanRow:
+        """Ban a peer: a member by name, id or start of its id, anybody else by the whole id."""
+
+    def lift(self, who: str) -> BanRow:
+        """Let a banned peer be a member again."""
+
+
 class PeerService(Protocol):
     """Everything the API offers. Each method may raise ``node.errors.OperationError``, and nothing else."""
 
     @property
     def invites(self) -> InviteService: ...
+
+    @property
+    def bans(self) -> BanService: ...
 
     def health(self) -> Health: ...
 

@@ -52,7 +52,7 @@ class MemberCounts(msgspec.Struct, frozen=True, kw_only=True):
     left: int
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
+class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The asked peer's own view of itself."""
 
     id: str
@@ -70,6 +70,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     keys_held: int
     uptime_s: float
     profile: str
+    banned: str | None = None
+    """Only in a peer that the admin banned: since when nobody hears it."""
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +146,17 @@ class InviteRow(msgspec.Struct, frozen=True, kw_only=True):
 
     expires: str
     issuer: str
+
+
+class BanRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What the admin said last about one peer."""
+
+    id: str
+    name: str | None
+    """None when the asked peer does not know it."""
+
+    state: Literal["banned", "lifted"]
+    since: str
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):

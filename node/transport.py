@@ -90,6 +90,7 @@ class Transport:
             check_hello=self._check_hello,
             count_members=lambda: len(members.living()),
             door=door,
+            is_banned=core.bans.is_banned,
         )
         self.exchange = Exchange(
             members=members, datagrams=self.datagrams, client=self._client, handle=serve, random=random
@@ -114,6 +115,10 @@ class Transport:
         """Close everything. Idempotent."""
         await self._parts.aclose()
 
+    def expel(self, peer_id: PeerId) -> None:
+        """End all connections of a peer that was banned."""
+        self._port.expel(peer_id)
+
     def _link_lost(self, peer_id: PeerId) -> None:
         if self._faults is None:
             self._tell_core(LinkLost(peer_id))
@@ -128,6 +133,9 @@ class Transport:
 
     def _message_received(self, received: Received) -> None:
         message = received.message
+        if self._core.bans.refuses(received.sender):
+            self._tell_core(received)
+            return
         if isinstance(message, Reply):
             self.exchange.reply_received(received.sender, message)
             return
@@ -143,7 +151,7 @@ class Transport:
         self._tell_core(received)
 
     async def _tcp_request_received(self, sender: PeerId, request: Request) -> Reply:
-        if self._members.find(sender) is None:
+        if self._members.find(sender) is None or self._core.bans.is_banned(sender):
             return Refusal(reason="not a member here")
         if not self._is_for_this_boot(request):
             return Refusal(reason="meant for another boot")

@@ -15,8 +15,11 @@ from typing import Final
 import msgspec
 
 from protocol.core_start import CoreStart as CoreStart
+from protocol.core_start import bans_of, election_of, membership_of
 from protocol.effects import (
     AddressChanged,
+    BanChanged,
+    BanGiven,
     BecameReady,
     ConnectionRefused,
     ContactsFound,
@@ -24,6 +27,7 @@ from protocol.effects import (
     Electorate,
     HandoverAsked,
     Input,
+    KeepBans,
     KeepVoters,
     LeaderChanged,
     LeaveAsked,
@@ -41,17 +45,15 @@ from protocol.effects import (
     WallClockRead,
     Woken,
 )
-from protocol.election import Election
-from protocol.election.quorum import rules_of
 from protocol.ids import PeerId, ShortId, short_id_of
 from protocol.joining import Joining
 from protocol.limits import MEMBERS_MAX
 from protocol.link_plan import LinkPlan
-from protocol.members import Membership
 from protocol.messages import (
     ELECTION_MESSAGES,
     MEMBERSHIP_MESSAGES,
     Ack,
+    BansKnown,
     BootNotice,
     JoinForward,
     JoinReply,
@@ -83,30 +85,9 @@ class Core:
         self.network: Final = start.network
         self.config: Final = start.config
         self.clock: Final = NetworkClock(wall_ms=start.wall_ms, now=start.now)
-        self.membership: Final = Membership(
-            identity=start.identity,
-            network_id=start.network.network_id,
-            descriptor=start.descriptor,
-            config=start.config,
-            verifier=start.verifier,
-            random=start.random,
-            now=start.now,
-            remembered=start.remembered,
-        )
-        self.election: Final = Election(
-            identity=start.identity,
-            network_id=start.network.network_id,
-            boot=start.descriptor.boot,
-            config=start.config,
-            verifier=start.verifier,
-            random=start.random,
-            promise=start.promise,
-            may_vote=start.may_vote,
-            rules=rules_of(
-                start.network, config=start.config, verifier=start.verifier, voters=start.voters, now=start.now
-            ),
-            now=start.now,
-        )
+        self.bans: Final = bans_of(start)
+        self.membership: Final = membership_of(start, self.bans)
+        self.election: Final = election_of(start)
         self._verifier = start.verifier
         self._joining = Joining(start.config, start.random)
         self._readiness = Readiness(now=start.now, ready_timeout_s=start.config.ready_timeout_s)
@@ -145,6 +126,8 @@ class Core:
                 self._take(self.membership.connection_refused(event.peer_id, event.boot, now=now), now, effects)
             case HandoverAsked():
                 self._take(self.election.hand_over(event.successor, now=now), now, effects)
+            case BanGiven(ban):
+                self._take(self.bans.given(ban, self.membership.electorate.living, now=now), now, effects)
             case AddressChanged(address, api):
                 self._take(self.membership.relocate(address=address, api=api, now=now), now, effects)
             case LeaveAsked():
@@ -164,6 +147,7 @@ class Core:
             self._joining.next_deadline(),
             self._readiness.next_deadline(),
             self._links.next_deadline(),
+            self.bans.next_deadline(),
         )
         return self._promised
 
@@ -176,6 +160,7 @@ class Core:
         self.membership.check_invariants()
         self.election.check_invariants()
         self._joining.check_invariants()
+        self.bans.check_invariants()
 
     # Time
 
@@ -186,6 +171,7 @@ class Core:
             if self._readiness.wait_no_longer():
                 effects.append(Report(BecameReady()))
             self._take(self.membership.end_grace(now=now), now, effects)
+        self._take(self.bans.wake(self.membership.electorate.living, now=now), now, effects)
         self._ask_contacts(now, effects)
 
     def _ask_contacts(self, now: float, effects: list[Effect]) -> None:
@@ -198,6 +184,11 @@ class Core:
 
     def _receive(self, event: Received, now: float, effects: list[Effect]) -> None:
         message = event.message
+        if self.bans.refuses(event.sender):
+            word = self.bans.word_to(event.sender, event.sender_boot, now=now)
+            if word is not None:
+                self._tell_address(event.source, word, event.sender, effects)
+            return
         if message.changes_state and message.receiver_boot != self.descriptor.boot:
             notice = BootNotice(receiver_boot=event.sender_boot, descriptor=self.descriptor)
             self._tell_address(event.source, notice, event.sender, effects)
@@ -213,6 +204,11 @@ class Core:
             return
         if isinstance(message, BootNotice):
             self._boot_told(message, event, now, effects)
+            return
+        if isinstance(message, BansKnown):  # the admin's word, whoever brings it
+            member = self.membership.table.by_short_id(event.sender)
+            partner = member.peer_id if member is not None and member.descriptor.boot == event.sender_boot else None
+            self._take(self.bans.heard(message, partner, self.membership.electorate.living, now=now), now, effects)
             return
         sender = self._member_behind(event, now, effects)
         if sender is not None:
@@ -288,6 +284,7 @@ class Core:
         self._tell_address(event.source, reply, event.sender, effects)
         self._met(now, effects)
         if is_new:
+            self._take([Tell(newcomer.peer_id, page) for page in self.bans.pages()], now, effects)
             self._have_introduced(newcomer, now, effects)
 
     def _have_introduced(self, newcomer: Descriptor, now: float, effects: list[Effect]) -> None:
@@ -344,7 +341,9 @@ class Core:
                             self.clock.forget(event.descriptor.peer_id)
                     elif isinstance(event, LeaderChanged):
                         self._links.rearrange_soon(now)
-                case Persist() | KeepVoters() | TryConnection():
+                    elif isinstance(event, BanChanged):
+                        self._take(self.membership.ban_changed(event.ban, now=now), now, effects)
+                case Persist() | KeepVoters() | KeepBans() | TryConnection():
                     effects.append(effect)
 
     def _settle(self, now: float, effects: list[Effect]) -> None:

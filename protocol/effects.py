@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from protocol.ids import PeerId, ShortId
 from protocol.messages import Message
-from protocol.statements import Address, Ballot, Certificate, Descriptor, VoterList
+from protocol.statements import Address, Ballot, Ban, Certificate, Descriptor, VoterList
 
 MemberState: TypeAlias = Literal["alive", "suspect", "failed", "left"]
 Role: TypeAlias = Literal["follower", "candidate", "leader"]
@@ -87,6 +87,13 @@ class AddressChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class BanGiven:
+    """The admin bans a peer, or lifts a ban, at this peer."""
+
+    ban: Ban
+
+
+@dataclass(frozen=True, slots=True)
 class LeaveAsked:
     """This peer will stop: tell the others."""
 
@@ -110,6 +117,7 @@ Input: TypeAlias = (
     | LinkLost
     | ConnectionRefused
     | HandoverAsked
+    | BanGiven
     | AddressChanged
     | LeaveAsked
     | Woken
@@ -141,6 +149,13 @@ class KeepVoters:
     """Write the list of voters to disk and sync it before any later effect of the list."""
 
     voters: VoterList
+
+
+@dataclass(frozen=True, slots=True)
+class KeepBans:
+    """Write the bans to disk and sync them before any later effect of the list; replaces those written before."""
+
+    bans: tuple[Ban, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +208,8 @@ class TimeSample:
     round_trip_s: float
 
 
-Effect: TypeAlias = Send | Persist | KeepVoters | KeepLinks | TryConnection | Report
-MachineEffect: TypeAlias = Tell | TellAddress | Persist | KeepVoters | TryConnection | Report | TimeSample
+Effect: TypeAlias = Send | Persist | KeepVoters | KeepBans | KeepLinks | TryConnection | Report
+MachineEffect: TypeAlias = Tell | TellAddress | Persist | KeepVoters | KeepBans | TryConnection | Report | TimeSample
 
 
 # Events
@@ -231,6 +246,13 @@ class RoleChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class BanChanged:
+    """The admin banned a peer, or lifted that; it may be this one."""
+
+    ban: Ban
+
+
+@dataclass(frozen=True, slots=True)
 class BecameReady:
     """Another peer was met, or the time to wait for one passed."""
 
@@ -242,7 +264,7 @@ class Alarm:
     text: str
 
 
-Event: TypeAlias = MemberChanged | LeaderChanged | RoleChanged | BecameReady | Alarm
+Event: TypeAlias = MemberChanged | LeaderChanged | RoleChanged | BanChanged | BecameReady | Alarm
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,12 @@ REMEMBERED_DEAD_MAX: Final = 1024
 COUNCIL_SIZE_MAX: Final = 7
 """Peers that vote: four of seven make a certificate that still fits one datagram."""
 
+BANS_MAX: Final = 1024
+"""Statements of the admin about banned peers, kept by every member: some 150 KiB."""
+
+BANS_PER_MESSAGE_MAX: Final = 6
+"""Such statements in one datagram, of some 160 bytes each."""
+
 ACCUSATIONS_PER_MEMBER_MAX: Final = 3
 """Accusations kept as evidence against one member; a verdict never needs more than two accusers."""
 

@@ -5,7 +5,7 @@ of bounds are decoding errors. ``receiver_boot`` is the boot of the receiver as 
 does not: a message that changes state is ignored by any other boot, so that a replay after a restart does
 nothing (DESIGN section 4).
 
-Tags 1 to 31 belong to membership, election and joining; 32 to 63 to the DHT (declared in
+Tags 1 to 31 belong to membership, election, joining and bans; 32 to 63 to the DHT (declared in
 ``protocol.dht_messages``); 64 and up are free.
 """
 
@@ -23,6 +23,7 @@ from protocol.message import ReplyTooLarge as ReplyTooLarge
 from protocol.message import Request as Request
 from protocol.statements import (
     Ballot,
+    Ban,
     Bytes32,
     Certificate,
     Counter,
@@ -249,6 +250,18 @@ class LeaseEnded(Message, frozen=True, kw_only=True, tag=26):
     ballot: Ballot
 
 
+# Bans
+
+
+class BansKnown(Message, frozen=True, kw_only=True, tag=27):
+    """Which bans the sender knows: a digest of all, and some of them. Who knows others answers with its own."""
+
+    digest: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+    bans: Annotated[tuple[Ban, ...], msgspec.Meta(max_length=limits.BANS_PER_MESSAGE_MAX)] = ()
+    is_reply: bool = False
+    """A reply, and news, are not answered."""
+
+
 MEMBERSHIP_MESSAGES: Final = (Ping, Ack, PingRequest, IndirectAck, Gossip, Sync)
 ELECTION_MESSAGES: Final = (
     PreVoteRequest,
@@ -271,6 +284,7 @@ CONTROL_MESSAGES: Final[tuple[type[Message], ...]] = (
     JoinReply,
     JoinForward,
     *ELECTION_MESSAGES,
+    BansKnown,
 )
 """Messages that the core handles; all others are requests and replies of the DHT."""
 

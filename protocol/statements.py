@@ -180,6 +180,26 @@ class Certificate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         )
 
 
+class Ban(Statement, frozen=True, kw_only=True):
+    """The admin bans a peer from the network, or lifts that; the highest valid version about a peer counts."""
+
+    domain: ClassVar[bytes] = b"pair/ban/1"
+
+    banned: Bytes32
+    """Id of the peer, which nobody can have anew: it is the hash of its key."""
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+    """Milliseconds since 1970 when it was signed, or one more than the version before."""
+
+    is_lifted: bool
+    signature: Signature = b""
+
+    @property
+    def order(self) -> tuple[int, bool, bytes]:
+        """Return what decides which of two statements about one peer counts; of one version the harder one."""
+        return (self.version, not self.is_lifted, self.signature)
+
+
 class Release(Statement, frozen=True, kw_only=True):
     """A leader gives up its lease early, in favour of another peer (planned handover)."""
 

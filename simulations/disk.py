@@ -15,11 +15,11 @@ from node.config import PeerConfig
 from node.peer_disk import next_boot
 from node.ports import StoredRecord
 from protocol.effects import Promise
-from protocol.errors import DiskFull
+from protocol.errors import ConfigError, DiskFull
 from protocol.identity import Identity
 from protocol.invite_book import IssuedInvite
 from protocol.records import Record
-from protocol.statements import Descriptor, VoterList
+from protocol.statements import Ban, Descriptor, VoterList
 from simulations.memory_records import MemoryRecordStore
 
 TOKENS: Final[Mapping[str, str]] = {"read": "pairt_read", "member": "pairt_member", "admin": "pairt_admin"}
@@ -39,6 +39,7 @@ class HostDisk:
         self.promise: Promise | None = None
         self.last_boot: int | None = None
         self.remembered: tuple[Descriptor, ...] = ()
+        self.bans: tuple[Ban, ...] = ()
         self.voters: VoterList | None = None
         """The list of voters among the peer's documents; in the network's folder it is from the beginning."""
 
@@ -61,6 +62,7 @@ class HostDisk:
         self.lost_promise = self.lost_promise or self.promise is not None
         self.promise = None
         self.remembered = ()
+        self.bans = ()
 
     def check_space(self) -> None:
         """Raise if nothing more fits.
@@ -158,6 +160,7 @@ class OpenDisk:
         self.votes: Final = _Votes(platter)
         self.voters = () if platter.voters is None else (platter.voters,)
         self.remembered = platter.remembered
+        self.bans = platter.bans
         self.invites: Sequence[IssuedInvite] = ()
         self.tokens = TOKENS
         self.records: Final = VirtualRecords(platter)
@@ -165,6 +168,18 @@ class OpenDisk:
     def keep_voters(self, voters: VoterList) -> None:
         """Keep the list of voters."""
         self.platter.voters = voters
+
+    def keep_bans(self, bans: Sequence[Ban]) -> None:
+        """Keep the bans."""
+        self.platter.bans = tuple(bans)
+
+    def admin(self) -> Identity:
+        """Refuse: no simulated machine has the admin's key.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError("the admin's key is not here", next_step="let the scenario sign what it needs")
 
     def keep_invites(self, invites: Sequence[IssuedInvite]) -> None:
         """Nobody is invited into a simulated network: what is kept is not read again."""

@@ -1,4 +1,4 @@
-"""Who may come in: the invites of the asked peer. Their routes stand here too; ``node.api.routes`` collects them."""
+"""Who may come in, and who must stay out. The routes stand here too; ``node.api.routes`` collects them."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from node.api.bodies import read_json
 from node.api.context import Context
 from node.api.responses import json_response
 from node.api.routing import Call, Parameter, Route
-from node.shapes import InviteMade, InviteOrder, InviteRow
+from node.shapes import BanRow, InviteMade, InviteOrder, InviteRow
 
 
 async def invite(context: Context, call: Call) -> web.StreamResponse:
@@ -30,6 +30,26 @@ async def revoke(context: Context, call: Call) -> web.StreamResponse:
     call.parameters()
     return json_response(context.service.invites.revoke(call.tail))
 
+
+async def bans(context: Context, call: Call) -> web.StreamResponse:
+    """List who is banned."""
+    call.parameters()
+    return json_response(context.service.bans.listing())
+
+
+async def ban(context: Context, call: Call) -> web.StreamResponse:
+    """Ban a peer."""
+    call.parameters()
+    return json_response(context.service.bans.ban(call.tail))
+
+
+async def lift(context: Context, call: Call) -> web.StreamResponse:
+    """Lift a ban."""
+    call.parameters()
+    return json_response(context.service.bans.lift(call.tail))
+
+
+_BANNED: Final = Parameter(name="peer", place="path", summary="Name, id, or start of the id, of 6 digits or more.")
 
 ADMISSION_ROUTES: Final = (
     Route(
@@ -62,5 +82,33 @@ ADMISSION_ROUTES: Final = (
         parameters=(Parameter(name="id", place="path", summary="Start of its id, as the list shows it."),),
         answer=InviteRow,
         problems=("not-found", "disk-full"),
+    ),
+    Route(
+        method="GET",
+        path="/v1/bans",
+        level="read",
+        handler=bans,
+        summary="List the peers that the admin banned from the network, as the asked peer knows them.",
+        answer=list[BanRow],
+    ),
+    Route(
+        method="PUT",
+        path="/v1/bans/{peer}",
+        level="admin",
+        handler=ban,
+        summary="Ban a peer: no member hears it any more. Signed with the admin's key, which the asked peer must have.",
+        parameters=(_BANNED,),
+        answer=BanRow,
+        problems=("not-found", "conflict", "admin-key-missing", "quota-exceeded"),
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/bans/{peer}",
+        level="admin",
+        handler=lift,
+        summary="Lift a ban: the peer may join again.",
+        parameters=(_BANNED,),
+        answer=BanRow,
+        problems=("not-found", "admin-key-missing"),
     ),
 )  # fmt: skip

@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "stop": ("node.cli.lifecycle:stop", "Stop one peer in good order."),
     "invite": ("node.cli.inviting:invite", "Let another machine in."),
     "join": ("node.cli.joining:join", "Join a network by an invite, and run a peer."),
+    "ban": ("node.cli.banning:ban", "Leave a peer out of the network, or let it in again."),
     "token": ("node.cli.tokens:token", "Print a token of the network."),
     "doctor": ("node.cli.doctor:doctor", "Check this machine and its peers."),
     "status": ("node.cli.members:status", "Show how one peer sees itself."),

@@ -23,18 +23,20 @@ def status(options: Options, /) -> None:
     if options.as_json:
         print_json(with_server(document, served_by=document["id"]) if options.explain else document)
         return
-    counts = document["members"]
+    counts, is_banned = document["members"], "banned" in document
     for name, value in [
         ("peer", f"{escape(document['name'])}  {document['id']}"),
         ("network", f"{escape(document['network'])} ({document['mode']}, profile {document['profile']})"),
-        ("ready", "yes" if document["ready"] else "not yet: it has met nobody"),
+        ("ready", "yes" if document["ready"] else "no: it is banned" if is_banned else "not yet: it has met nobody"),
         ("role", f"{document['role']} in term {document['term']}"),
         ("leader", document["leader"] or "none just now"),
+        ("banned", f"by the admin, since {document['banned']}: no member hears it" if is_banned else ""),
         ("members", ", ".join(f"{counts[state]} {state}" for state in ("alive", "suspect", "failed", "left"))),
         ("keys", f"{document['keys_held']} held here"),
         ("running", f"{_duration(document['uptime_s'])}, version {escape(document['version'])}"),
     ]:
-        print_line(f"{name:8}  {value}")
+        if value:
+            print_line(f"{name:8}  {value}")
     _print_explain(options, document["id"])
 
 

@@ -21,7 +21,7 @@ from tinydb.storages import Storage
 from bootstrap.files import read_file, replace_file, set_aside
 from protocol import limits
 from protocol.errors import StoreError
-from protocol.statements import Descriptor, VoterList
+from protocol.statements import Ban, Descriptor, VoterList
 
 FORMAT_VERSION: Final = 1
 
@@ -123,6 +123,7 @@ class PeerDocuments:
         self._own = self._documents.table("peer")
         self._remembered = self._documents.table("remembered_peers")
         self._voters = self._documents.table("voters")
+        self._bans = self._documents.table("bans")
 
     @property
     def kept_as(self) -> Path | None:
@@ -172,6 +173,28 @@ class PeerDocuments:
                 }
             )
 
+    def bans(self) -> tuple[Ban, ...]:
+        """Return the bans that were kept; their signatures are not yet checked."""
+        found = (_ban_in(document["statement"]) for document in self._bans)
+        return tuple(ban for ban in found if ban is not None)
+
+    def keep_bans(self, bans: Sequence[Ban]) -> None:
+        """Keep ``bans`` instead of those kept before; at most ``limits.BANS_MAX`` of them.
+
+        Raises:
+            StoreError: They are not known to be on disk.
+        """
+        with self._storage.united():
+            self._bans.truncate()
+            self._bans.insert_multiple(
+                {
+                    "banned": ban.banned.hex(),
+                    "is_lifted": ban.is_lifted,
+                    "statement": base64.b64encode(msgspec.msgpack.encode(ban)).decode(),
+                }
+                for ban in bans[: limits.BANS_MAX]
+            )
+
     def remembered(self) -> tuple[Descriptor, ...]:
         """Return the peers of earlier runs; their signatures are not yet checked."""
         found = (_descriptor_in(document["descriptor"]) for document in self._remembered)
@@ -204,6 +227,14 @@ def _descriptor_in(text: str) -> Descriptor | None:
         return msgspec.msgpack.decode(base64.b64decode(text), type=Descriptor)
     except (msgspec.MsgspecError, ValueError) as error:
         _log.warning("a remembered peer is not readable: %s", error)
+        return None
+
+
+def _ban_in(text: str) -> Ban | None:
+    try:
+        return msgspec.msgpack.decode(base64.b64decode(text), type=Ban)
+    except (msgspec.MsgspecError, ValueError) as error:
+        _log.warning("a ban is not readable: %s", error)
         return None
 
 

@@ -3,7 +3,7 @@
 Each member's state follows from what is known about its newest descriptor, ordered by boot first and then by
 incarnation:
 
-    left      its own signed leave of this descriptor or a later one
+    left      the admin banned it; or its own signed leave of this descriptor or a later one
     failed    two distinct accusers were refused, or this peer condemned it: its time to refute ran out, or a
               lone observer was refused three times
     suspect   somebody accuses it, or it is only remembered from an earlier run
@@ -20,7 +20,7 @@ from protocol.codec import encode_evidence
 from protocol.effects import MemberState
 from protocol.ids import PeerId
 from protocol.members.local import Kind, LocalPeer
-from protocol.members.news import News
+from protocol.members.news import News, subject_of
 from protocol.members.suspicion import Suspicions
 from protocol.members.table import Member, MemberTable
 from protocol.statements import Accusation, Descriptor, Evidence, Leave
@@ -40,7 +40,7 @@ def order_of(statement: Descriptor | Accusation | Leave) -> tuple[int, int]:
 
 def state_of(member: Member) -> MemberState:
     """Return the state that follows from what is known of ``member``."""
-    if member.leave is not None:
+    if member.is_banned or member.leave is not None:
         return "left"
     if member.is_condemned or member.refused_count >= REFUSALS_FOR_VERDICT:
         return "failed"
@@ -57,6 +57,26 @@ class Judge:
         self._table = table
         self._news = news
         self._suspicions = suspicions
+        self._banned: dict[PeerId, None] = {}
+        """Peers whose evidence, and evidence about whom, is none; bounded as ``protocol.bans`` is."""
+
+    def ban(self, peer_id: PeerId, *, now: float) -> None:
+        """Leave ``peer_id`` out from now on."""
+        self._banned[peer_id] = None
+        member = self._table.find(peer_id)
+        if member is not None:
+            member.is_banned = True
+            member.is_remembered = False
+            member.accusations.clear()
+            self._news.forget_accusations(peer_id)
+            self._recompute(member, now=now)
+
+    def lift(self, peer_id: PeerId) -> None:
+        """Let ``peer_id`` be a member again: what was known of it is forgotten, it introduces itself anew."""
+        self._banned.pop(peer_id, None)
+        member = self._table.find(peer_id)
+        if member is not None:
+            self._table.remove(member)
 
     def admit(self, evidence: Evidence, *, now: float) -> bool:
         """Weigh evidence about another peer; return whether it changed what we know, and so is news.
@@ -64,6 +84,8 @@ class Judge:
         Its signature is checked before it has any effect. Forged, refuted and repeated evidence, and what a full
         table has no room for, change nothing.
         """
+        if self._banned and (evidence.author in self._banned or subject_of(evidence) in self._banned):
+            return False
         if isinstance(evidence, Descriptor):
             return self._admit_descriptor(evidence, now=now)
         if isinstance(evidence, Accusation):
@@ -73,6 +95,8 @@ class Judge:
     def remember(self, descriptor: Descriptor, *, now: float) -> None:
         """Enter a peer from an earlier run: a suspect until somebody vouches for it."""
         if self._table.find(descriptor.peer_id) is not None or len(self._table) >= limits.MEMBERS_MAX:
+            return
+        if descriptor.peer_id in self._banned:
             return
         if self._is_sound(descriptor):
             self._table.insert(descriptor, "suspect", now=now).is_remembered = True

@@ -28,7 +28,7 @@ from protocol.members.spreading import Spreading
 from protocol.members.suspicion import Suspicions
 from protocol.members.table import LIVING_STATES, Member, MemberTable
 from protocol.messages import Ack, Gossip, IndirectAck, LeaderClaim, Message, Ping, PingRequest, Sync
-from protocol.statements import Accusation, Address, Descriptor, Evidence
+from protocol.statements import Accusation, Address, Ban, Descriptor, Evidence
 
 SECOND_PROBES = 6
 """Peers that probe a fresh suspect at once, on average: they clear it or confirm it long before their turn comes."""
@@ -58,8 +58,9 @@ class Membership:
         random: random.Random,
         now: float,
         remembered: tuple[Descriptor, ...] = (),
+        banned: tuple[PeerId, ...] = (),
     ) -> None:
-        """Start with the local peer alive and the ``remembered`` ones suspect."""
+        """Start with the local peer alive and the ``remembered`` ones suspect, but for the ``banned``."""
         local = self._local = LocalPeer(
             identity=identity,
             network_id=network_id,
@@ -72,6 +73,8 @@ class Membership:
         news = self._news = News(config)
         self._suspicions = Suspicions(config)
         self._judge = Judge(local=local, table=table, news=news, suspicions=self._suspicions)
+        for peer_id in (peer_id for peer_id in banned if peer_id != descriptor.peer_id):
+            self._judge.ban(peer_id, now=now)
         for peer in remembered:
             self._judge.remember(peer, now=now)
         self._health: Final = LocalHealth(score_max=config.local_health_max)
@@ -213,6 +216,17 @@ class Membership:
         if member is None or member is self.table.local or self._has_left:
             return []
         return self._with_changes(self._crashes.refused(member, boot=boot, now=now), now)
+
+    def ban_changed(self, ban: Ban, *, now: float) -> list[MachineEffect]:
+        """Leave a banned peer out, or let it come again; a peer that is banned itself goes on seeing the others."""
+        peer_id = PeerId(ban.banned)
+        if peer_id == self._local.peer_id:
+            return []
+        if ban.is_lifted:
+            self._judge.lift(peer_id)
+        else:
+            self._judge.ban(peer_id, now=now)
+        return self._with_changes([], now)
 
     def end_grace(self, *, now: float) -> list[MachineEffect]:
         """Give up the members of an earlier run that nobody vouched for."""

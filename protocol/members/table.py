@@ -40,6 +40,9 @@ class Member:
     is_condemned: bool = False
     """Failed by this peer's own clock: the suspicion ran out, or a lone observer was refused three times."""
 
+    is_banned: bool = False
+    """The admin banned it: whatever it and others say, it is no member."""
+
     is_remembered: bool = False
     """Known from an earlier run only: a suspect until somebody vouches for it or the grace ends."""
 

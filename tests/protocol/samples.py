@@ -10,6 +10,7 @@ from protocol.statements import (
     Accusation,
     Address,
     Ballot,
+    Ban,
     Certificate,
     Descriptor,
     Leave,
@@ -51,6 +52,15 @@ def descriptor(number: int, *, boot: int = 1, incarnation: int = 0, port: int | 
             version="0.1.0",
         ),
         who,
+        NETWORK_ID,
+    )
+
+
+def ban(number: int, *, version: int = 1_800_000_000_000, is_lifted: bool = False, admin: Identity = ADMIN) -> Ban:
+    """Return the statement of ``ADMIN`` that test peer ``number`` is banned, or is so no longer."""
+    return signed(
+        Ban(author_key=admin.public_key, banned=identity(number).peer_id, version=version, is_lifted=is_lifted),
+        admin,
         NETWORK_ID,
     )
 

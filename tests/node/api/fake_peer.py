@@ -17,6 +17,7 @@ from node.faults.plane import FaultPlane
 from node.service import PeerEvent, ReadResult, WatchedChange
 from node.shapes import (
     Asked,
+    BanRow,
     Explain,
     Health,
     InviteMade,
@@ -72,6 +73,25 @@ class FakeInvites:
 
 
 @dataclass(slots=True)
+class FakeBans:
+    """Implements ``node.service.BanService``."""
+
+    calls: list[tuple[Any, ...]]
+
+    def listing(self) -> list[BanRow]:
+        self.calls.append(("bans",))
+        return [BanRow(id=PEER_ID, name="fake", state="banned", since="")]
+
+    def ban(self, who: str) -> BanRow:
+        self.calls.append(("ban", who))
+        return BanRow(id=PEER_ID, name=who, state="banned", since="")
+
+    def lift(self, who: str) -> BanRow:
+        self.calls.append(("lift", who))
+        return BanRow(id=PEER_ID, name=who, state="lifted", since="")
+
+
+@dataclass(slots=True)
 class FakePeer:
     """Implements ``node.service.PeerService``; a test may hold operations back or make them fail."""
 
@@ -94,6 +114,10 @@ class FakePeer:
     @property
     def invites(self) -> FakeInvites:
         return FakeInvites(self.calls)
+
+    @property
+    def bans(self) -> FakeBans:
+        return FakeBans(self.calls)
 
     def health(self) -> Health:
         return Health(alive=True, ready=self.ready)
