@@ -41,8 +41,8 @@ class PeerPort:
         handle: Handler,
         check_hello: Callable[[bytes], PeerId | None],
         count_members: Callable[[], int],
-        is_banned: Callable[[PeerId], bool] = lambda peer_id: False,
         door: Door | None = None,
+        is_banned: Callable[[PeerId], bool] = lambda peer_id: False,
         limits: PeerPortLimits = DEFAULT_LIMITS,
     ) -> None:
         """Listen nowhere yet.
@@ -53,8 +53,8 @@ class PeerPort:
             port: 0 lets the operating system choose.
             handle: Answers one request of a member that its certificate proved.
             check_hello: Returns who sealed the first frame of a link, None when it proves nothing. Never raises.
-            is_banned: Returns whether a peer is refused although it has the network key.
             count_members: Returns how many members there are: a leader has a link from each.
+            is_banned: Returns whether a peer is refused although it has the network key.
             door: Receives callers without a certificate while an invite is open; without it none is received.
         """
         self.tls = tls
@@ -65,8 +65,8 @@ class PeerPort:
         self._port = port
         self._http = PeerHttp(handle, limits)
         self.new_http = self._http.new_protocol
-        self._is_banned = is_banned
         self._count_members = count_members
+        self._is_banned = is_banned
         self._server: asyncio.Server | None = None
         self._strangers: dict[Visitor, None] = {}  # oldest first
         self._links: dict[Visitor, PeerId] = {}
@@ -108,13 +108,13 @@ class PeerPort:
             self._emptied = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._emptied], timeout=_STOP_TIMEOUT_S)
 
-    # For visitors (``node.peer_visitor.House``)
     def expel(self, peer_id: PeerId) -> None:
         """Close all connections of one peer at once."""
         for table in (self._links, self._requests):
             for visitor in [visitor for visitor, other in table.items() if other == peer_id]:
                 visitor.close()
 
+    # For visitors (``node.peer_visitor.House``)
 
     def arrived(self, visitor: Visitor) -> None:
         """Count in a stranger; the oldest of its host, or of all, goes when they are too many."""
@@ -137,9 +137,9 @@ class PeerPort:
             table, peer_max = self._requests, self.limits.request_connections_per_peer
             table_max = self.limits.request_connections
         of_peer = sum(other == peer_id for other in table.values())
-        if self._server is None or visitor not in self._strangers or len(table) >= table_max or of_peer >= peer_max:
         if self._is_banned(peer_id):
             return False
+        if self._server is None or visitor not in self._strangers or len(table) >= table_max or of_peer >= peer_max:
             return False
         del self._strangers[visitor]
         table[visitor] = peer_id
