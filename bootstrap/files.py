@@ -21,6 +21,8 @@ FILE_SIZE_MAX_BYTES: Final = 2**24
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 _IN_THE_WAY: Final = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+_ROOT: Final = 0
+_BEYOND_GROUP_READING: Final = 0o037
 _NO_LINKS: Final = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM, errno.EMLINK)
 
 
@@ -41,6 +43,8 @@ def make_private_folder(path: Path) -> None:
 
 def read_private(path: Path) -> bytes | None:
     """Return the content of a secret file, or None when there is none.
+
+    It belongs to this user, and to nobody else; or to root, and a group may read it.
 
     Raises:
         ConfigError: Group or others may read it, or another user owns it.
@@ -186,6 +190,8 @@ def _read(path: Path, *, is_secret: bool) -> bytes | None:
 
 
 def _check_private(path: Path, status: os.stat_result) -> None:
+    if status.st_uid == _ROOT != os.geteuid() and not status.st_mode & _BEYOND_GROUP_READING:
+        return  # only root can put it there; the group is how secrets are handed to a container's user
     if status.st_uid != os.geteuid():
         raise ConfigError(
             f"{path} belongs to another user (uid {status.st_uid})",

@@ -1,8 +1,8 @@
 """The folder of a network: what makes a machine a member, and the peers that run here (DESIGN section 10).
 
 ``$PAIR_HOME/<network>/`` holds ``network.key``, ``admin.key``, ``tokens.json`` and one folder for each peer. Each
-file is created once, whole, and never replaced: of two programs that found the same network at once both end with
-the same one, and a founding that was interrupted is continued by the next.
+file is created once, whole, and never replaced, except by tokens that somebody brings: of two programs that found the
+same network at once both end with the same one, and a founding that was interrupted is continued by the next.
 
 Light to import: the command line reads these folders before it decides what else it needs.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import msgspec
 
-from bootstrap.files import create_once, make_private_folder, os_errors, read_private
+from bootstrap.files import create_once, make_private_folder, os_errors, read_private, replace_file
 from bootstrap.keys import create_key, load_key
 from bootstrap.locks import FolderLock
 from bootstrap.peer_folder import PeerFolder
@@ -233,6 +233,27 @@ class NetworkFolder:
             create_once(path, _encode(Tokens(read=_new_token(), member=_new_token(), admin=_new_token())))
             content = read_private(path) or b""
         return _decode(content, Tokens, path)
+
+    def adopt_tokens(self, path: Path) -> Tokens:
+        """Make the tokens in ``path``, a copy of another ``tokens.json``, those of this folder, and return them.
+
+        Peers that run keep those that they started with.
+
+        Raises:
+            ConfigError: It is missing, or other users may read it.
+            FolderInUse: Another program starts or ends peers here just now.
+            StoreError: It is damaged or cannot be read, or the folder cannot be written.
+        """
+        content = read_private(path)
+        if content is None:
+            raise ConfigError(f"there are no tokens at {path}", next_step="copy the tokens.json of a member")
+        tokens = _decode(content, Tokens, path)
+        here = self.path / "tokens.json"
+        make_private_folder(self.path)
+        if not create_once(here, _encode(tokens)) and self.tokens() != tokens:
+            with self.lock():
+                replace_file(here, _encode(tokens))
+        return tokens
 
     def peer(self, name: str) -> PeerFolder:
         """Return the folder of the peer called ``name``, which may not exist yet.

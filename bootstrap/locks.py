@@ -77,6 +77,30 @@ class FolderLock:
         self.release()
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether a process, of this container or another, holds the lock.
+
+    Looking takes a share of a free lock for that moment, in which a process that wants it is refused: look seldom.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    with os_errors(f"read {path}"):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _HELD:
+                raise
+            return True
+        finally:
+            os.close(descriptor)
+    return False
+
+
 def _pid_in(descriptor: int) -> int | None:
     text = os.pread(descriptor, _PID_SIZE_MAX, 0).strip()
     return int(text) if text.isdigit() else None

@@ -4,21 +4,26 @@ Light to import: ``pair ps`` reads a folder of each peer and nothing else.
 """
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
-from bootstrap.files import make_private_folder, read_file, replace_file
+from bootstrap.files import make_private_folder, os_errors, read_file, replace_file
 from bootstrap.keys import create_key, key_id, load_key
-from bootstrap.locks import FolderLock
-from bootstrap.processes import process_start, process_state
+from bootstrap.locks import FolderInUse, FolderLock, is_locked
+from bootstrap.processes import pid_namespace, process_start, process_state
 from protocol.errors import StoreError
 
 if TYPE_CHECKING:
     from protocol.identity import Identity
 
 RunState: TypeAlias = Literal["running", "paused", "stopped", "crashed"]
+
+_LOCK_TRIES: Final = 5
+_LOCK_PAUSE_S: Final = 0.002
+"""Whoever looks whether the lock is held has a share of it for some microseconds."""
 
 _GROWN: Final = ("vote", "peer.json", "records.sqlite")
 """Files that only a peer with a key writes: beside them a missing key is a lost one."""
@@ -48,11 +53,21 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool = False
     """Whether the run came to an orderly end."""
 
+    pid_namespace: str = ""
+    """What the pid counts in; see ``bootstrap.processes``."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its process is of another container, so that it cannot be seen from here."""
+        return self.pid_namespace not in ("", pid_namespace())
+
     @property
     def state(self) -> RunState:
-        """What the peer does at this moment."""
+        """What the peer does at this moment; a run elsewhere counts as ended: only its folder's lock tells."""
         if self.ended:
             return "stopped"
+        if self.is_elsewhere:
+            return "crashed"
         state = process_state(self.pid, self.process_start)
         return "crashed" if state == "gone" else state
 
@@ -64,6 +79,7 @@ class PeerFolder:
         self.path: Final = path
         self.key_path: Final = path / "node.key"
         self._run_path: Final = path / "run.json"
+        self._lock_path: Final = path / "lock"
 
     @property
     def name(self) -> str:
@@ -117,11 +133,46 @@ class PeerFolder:
             StoreError: The lock cannot be created.
         """
         make_private_folder(self.path)
-        return FolderLock(
-            self.path / "lock",
-            purpose=f"{self.name!r} already runs from this folder",
-            next_step=f"stop it first ('pair stop {self.name}'), or choose another name",
-        )
+        for tries_left in reversed(range(_LOCK_TRIES)):
+            try:
+                return FolderLock(
+                    self._lock_path,
+                    purpose=f"{self.name!r} already runs from this folder",
+                    next_step=f"stop it first ('pair stop {self.name}'), or choose another name",
+                )
+            except FolderInUse:
+                if not tries_left:
+                    raise
+            time.sleep(_LOCK_PAUSE_S)
+        raise AssertionError("the last try returns or raises")
+
+    def claim(self) -> FolderLock:
+        """Take the right to be this peer, before it runs: of several that look for a free one, one gets it.
+
+        Raises:
+            FolderInUse: Another process has it, or runs as the peer without having asked for it.
+            StoreError: The lock cannot be created.
+        """
+        make_private_folder(self.path)
+        claim = FolderLock(self.path / "claim.lock", purpose=f"{self.name!r} is taken", next_step="choose another name")
+        try:
+            self.lock().release()
+        except BaseException:
+            claim.release()
+            raise
+        return claim
+
+    def last_ran(self) -> float:
+        """Return when the last run began or ended, in Unix seconds; 0 when there was none.
+
+        Raises:
+            StoreError: The operating system does not let us look.
+        """
+        with os_errors(f"read {self._run_path}"):
+            try:
+                return self._run_path.stat().st_mtime
+            except FileNotFoundError:
+                return 0.0
 
     def begin_run(self, *, id: str, network: str, address: str, api: str, boot: int = 0) -> Run:
         """Record that this process is the peer from now on; the caller holds the lock.
@@ -139,6 +190,7 @@ class PeerFolder:
             address=address,
             api=api,
             boot=boot,
+            pid_namespace=pid_namespace(),
         )
         replace_file(self._run_path, msgspec.json.encode(run) + b"\n")
         return run
@@ -173,8 +225,20 @@ class PeerFolder:
         Raises:
             StoreError: As ``run``.
         """
-        run = self.run()
-        return run.state if run is not None else "stopped"
+        return self.state_of(self.run())
+
+    def state_of(self, run: Run | None) -> RunState:
+        """Return what the peer does, given its present or last run.
+
+        Raises:
+            StoreError: The operating system does not let us look.
+        """
+        if run is None:
+            return "stopped"
+        # A process that cannot be seen from here still holds the lock of the folder.
+        if run.is_elsewhere and not run.ended and is_locked(self._lock_path):
+            return "running"
+        return run.state
 
     def _has_grown(self) -> bool:
         return any((self.path / name).exists() for name in _GROWN)

@@ -30,6 +30,14 @@ def process_start(pid: int) -> str | None:
     return seen[1] if seen else None
 
 
+def pid_namespace() -> str:
+    """Return the name of what pids count in: another one in each container on Linux; empty where there is but one."""
+    try:
+        return str((_PROC / "self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
 def process_state(pid: int, start: str) -> ProcessState:
     """Return what the process with this pid and this start does; a zombie is gone."""
     seen = _look(pid)

@@ -13,6 +13,7 @@ from node.errors import OperationError
 
 _SITES_ALLOWED: Final = (None, "same-origin", "none")
 _UNSPECIFIED: Final = ("", "0.0.0.0", "::")
+_ANY_PORT: Final = ":*"
 _NEXT_STEP: Final = "use 127.0.0.1, localhost or the bound address with the right port, or start with --api-host NAME"
 
 
@@ -20,8 +21,12 @@ class Guard:
     """The names that one server answers to."""
 
     def __init__(self, *, bind: str, port: int, hosts: Sequence[str]) -> None:
-        """Take the bound address and port, and further hosts: ``NAME`` (our port) or ``NAME:PORT``."""
-        names = ["127.0.0.1", "[::1]", "localhost", *hosts]
+        """Take the bound address and port, and further hosts: ``NAME`` (our port), ``NAME:PORT`` or ``NAME:*``.
+
+        The star is for ports that others forward to ours, such as those that a container engine publishes.
+        """
+        self._at_any_port = frozenset(name[:-2].lower() for name in hosts if name.endswith(_ANY_PORT))
+        names = ["127.0.0.1", "[::1]", "localhost", *(name for name in hosts if not name.endswith(_ANY_PORT))]
         if bind not in _UNSPECIFIED:
             names.append(_bracketed(bind))
         self._port = port
@@ -42,7 +47,8 @@ class Guard:
         if len(hosts) != 1:
             raise OperationError("bad-request", f"{len(hosts)} Host headers instead of one", next_step=_NEXT_STEP)
         host = hosts[0].lower()
-        if host not in self._allowed and not self._is_own_address(host, request):
+        is_named = host in self._allowed or _without_port(host) in self._at_any_port
+        if not is_named and not self._is_own_address(host, request):
             raise OperationError("host-not-allowed", f"this peer does not answer to {host!r}", next_step=_NEXT_STEP)
         origin = headers.get("Origin")
         if origin is not None and origin.lower() != f"http://{host}":
@@ -62,6 +68,11 @@ class Guard:
 
 def _bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address and not address.startswith("[") else address
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdecimal() else host
 
 
 def _header_forms(name: str, port: int) -> tuple[str, ...]:

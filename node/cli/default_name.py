@@ -1,4 +1,8 @@
-"""The peer that ``start`` means when no name is given: called by the host's name and the start of its id."""
+"""The peer that ``start`` means when no name is given.
+
+By default one called by the host's name and the start of its id; with ``--claim`` whichever of peer-1, peer-2, …
+nobody else is, for hosts that come and go, such as containers, and share a folder that stays.
+"""
 
 import os
 import re
@@ -7,8 +11,13 @@ from typing import Final
 
 from bootstrap.files import os_errors
 from bootstrap.home import NetworkFolder
+from bootstrap.locks import FolderInUse
 from bootstrap.peer_folder import PeerFolder
+from node.cli.failures import refused
 from node.cli.peers import ALIVE
+
+CLAIMS_MAX: Final = 1000
+"""Peers of one folder that can be claimed."""
 
 _ID_DIGITS: Final = 8
 _HOST_SIZE_MAX: Final = 40
@@ -31,6 +40,32 @@ def default_peer(network: NetworkFolder) -> PeerFolder:
     with os_errors(f"create {named.path}"):
         unnamed.path.rename(named.path)
     return named
+
+
+def claim_peer(network: NetworkFolder) -> PeerFolder:
+    """Return a peer that nobody is; nobody else can claim it until this process ends.
+
+    Peers that ran before come first, the last to end before all: a host that starts again finds itself. Else it is
+    the first number that is free.
+
+    Raises:
+        CommandFailed: All are taken (exit 5).
+        ConfigError, StoreError: Their folders cannot be used.
+    """
+    numbered = [network.peer(f"peer-{number}") for number in range(1, CLAIMS_MAX + 1)]
+    known = {peer.name: peer.last_ran() for peer in network.peers()}
+    old = [peer for peer in numbered if peer.name in known]
+    new = [peer for peer in numbered if peer.name not in known]
+    for peer in (*sorted(old, key=lambda peer: known[peer.name], reverse=True), *new):
+        try:
+            peer.claim()  # never released
+        except FolderInUse:
+            continue
+        return peer
+    raise refused(
+        f"all of peer-1 to peer-{CLAIMS_MAX} of the network {network.name!r} are taken",
+        next_step="end some, or choose another name with --name",
+    )
 
 
 def name_of(peer_id: bytes) -> str:

@@ -20,6 +20,7 @@ from node.cli.peers import (
     local_peers,
     network_of,
     networks_here,
+    require_here,
     require_local,
 )
 from node.cli.readiness import wait_ready
@@ -140,7 +141,7 @@ def restart(options: Options, /, name: str) -> None:
 def stop(options: Options, /, name: str | None) -> None:
     """Stop one peer in good order; without NAME the only one that runs here."""
     network = existing_network(options.network)
-    peer = require_local(network, name) if name is not None else _only_running(network)
+    peer = require_here(require_local(network, name)) if name is not None else _only_running(network)
     pid = peer.pid
     if pid is None:
         _print_peer(options, peer, None, f"is {peer.state} already")

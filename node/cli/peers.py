@@ -6,7 +6,7 @@ from typing import Any, Final
 from bootstrap.home import NetworkFolder, list_networks, natural_order, pair_home
 from bootstrap.peer_folder import PeerFolder, Run, RunState
 from bootstrap.reader import networks_read
-from node.cli.failures import CommandFailed, no_peer, not_found, wrong_use
+from node.cli.failures import CommandFailed, no_peer, not_found, refused, wrong_use
 from protocol.errors import EnvironmentFault
 from protocol.ids import is_name
 
@@ -37,8 +37,8 @@ class LocalPeer:
 
     @property
     def pid(self) -> int | None:
-        """Its process, if there is one."""
-        return self.run.pid if self.run is not None and self.state in ALIVE else None
+        """Its process, if there is one; None for one in another container, whose pid means nothing here."""
+        return self.run.pid if self.run is not None and self.state in ALIVE and not self.run.is_elsewhere else None
 
     @property
     def api(self) -> str | None:
@@ -71,8 +71,9 @@ def local_peers(network: NetworkFolder) -> list[LocalPeer]:
 def local_peer(network: NetworkFolder, folder: PeerFolder) -> LocalPeer:
     """Return the present row of one peer."""
     run = folder.run()
-    state: RunState = run.state if run is not None else "stopped"
-    return LocalPeer(folder=folder, network=network.name, id=_id_of(folder, run), run=run, state=state)
+    return LocalPeer(
+        folder=folder, network=network.name, id=_id_of(folder, run), run=run, state=folder.state_of(run)
+    )
 
 
 def networks_here() -> list[NetworkFolder]:
@@ -148,6 +149,20 @@ def require_local(network: NetworkFolder, wanted: str) -> LocalPeer:
         raise not_found(
             f"no peer {wanted!r} of the network {network.name!r} lives on this machine",
             next_step="pair ps lists the peers",
+        )
+    return peer
+
+
+def require_here(peer: LocalPeer) -> LocalPeer:
+    """Return ``peer``, whose process can be reached from here if it has one.
+
+    Raises:
+        CommandFailed: It runs in another container (exit 5).
+    """
+    if peer.state in ALIVE and peer.pid is None:
+        raise refused(
+            f"{peer.name} runs in another container that shares this folder",
+            next_step="end or restart that container instead",
         )
     return peer
 

@@ -1,6 +1,7 @@
 """``start``: run one peer, here or detached; found or join the network that it belongs to."""
 
 import ipaddress
+import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from bootstrap.ports import API_BASE, PEER_BASE, is_free, ports_locked
 from bootstrap.settings import StartSettings, load_settings, save_settings
 from bootstrap.voters import found_voters, read_voters
 from node.cli import launching
-from node.cli.default_name import default_peer
+from node.cli.default_name import claim_peer, default_peer
 from node.cli.failures import failed, refused, wrong_use
 from node.cli.options import Options, PairCommand, pass_options
 from node.cli.output import print_json, print_line, print_note
@@ -31,27 +32,47 @@ _PORTS_TRIED_MAX: Final = 1000
 
 
 @click.command(cls=PairCommand)
-@click.option("--key-file", type=click.Path(), metavar="F", help="The network.key of a member: join its network.")
+@click.option("--claim", is_flag=True, help="Be the peer-1, peer-2, … of this folder that nobody else is.")
+@click.option(
+    "--key-file",
+    type=click.Path(),
+    metavar="F",
+    envvar="PAIR_KEY_FILE",
+    help="The network.key of a member: join its network ($PAIR_KEY_FILE).",
+)
+@click.option(
+    "--tokens-file",
+    type=click.Path(),
+    metavar="F",
+    envvar="PAIR_TOKENS_FILE",
+    help="A tokens.json whose tokens the API shall accept ($PAIR_TOKENS_FILE).",
+)
 @peer_options
 @start_options
 @pass_options
-def start(options: Options, /, name: str | None, key_file: str | None, detach: bool, **given: Any) -> None:
+def start(
+    options: Options,
+    /,
+    name: str | None,
+    claim: bool,
+    key_file: str | None,
+    tokens_file: str | None,
+    detach: bool,
+    **given: Any,
+) -> None:
     """Start one peer and run it until Ctrl-C; with --detach return once it is ready.
 
     It joins through --seed, peers that it remembers and zeroconf. Without a network key it founds a network.
     """
+    if claim and (name is not None or detach):
+        raise wrong_use("--claim goes with neither --name nor --detach", next_step="leave one of them out")
     wishes = wishes_in(given)
     network = _network(options, key_file)
-    wishes.check_network(network)
-    if wishes.voters not in (None, 1) and read_voters(network) is None:
-        raise wrong_use(
-            f"--voters {wishes.voters}: one peer cannot name others as voters that do not exist yet",
-            next_step=f"found the network with pair up {wishes.voters} --voters {wishes.voters}",
-        )
-    is_open = network.is_open() if network.exists() else wishes.open
-    check_reach(given["bind"], given["api_bind"], is_open=is_open, wishes=wishes)
+    _check_founding(network, given, wishes)
+    if tokens_file is not None:
+        network.adopt_tokens(Path(tokens_file))
     _join_or_found(network, key_file, wishes)
-    folder = network.peer(name) if name is not None else default_peer(network)
+    folder = claim_peer(network) if claim else default_peer(network) if name is None else network.peer(name)
     if wishes.voters is not None:
         found_voters(network, [folder.name], profile=wishes.founding_profile)
     begin_peer(options, network, folder, wishes, given, detach=detach)
@@ -90,6 +111,18 @@ def _network(options: Options, key_file: str | None) -> NetworkFolder:
     if options.network not in (None, name):
         raise wrong_use(f"{key_file} is the key of the network {name!r}", next_step="leave --network out")
     return NetworkFolder(pair_home() / name)
+
+
+def _check_founding(network: NetworkFolder, given: dict[str, Any], wishes: Wishes) -> None:
+    """Refuse what contradicts the network, or cannot be founded, before anything is written."""
+    wishes.check_network(network)
+    if wishes.voters not in (None, 1) and read_voters(network) is None:
+        raise wrong_use(
+            f"--voters {wishes.voters}: one peer cannot name others as voters that do not exist yet",
+            next_step=f"found the network with pair up {wishes.voters} --voters {wishes.voters}",
+        )
+    is_open = network.is_open() if network.exists() else wishes.open
+    check_reach(given["bind"], given["api_bind"], is_open=is_open, wishes=wishes)
 
 
 def _join_or_found(network: NetworkFolder, key_file: str | None, wishes: Wishes) -> None:
@@ -174,6 +207,8 @@ def _run_here(
     from node.local_peers import peer_config
     from node.main import run_peer
 
+    # As process 1 of a container nothing would end it before its loop listens to signals.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     others = [peer.address for peer in local_peers(network) if peer.state in ALIVE and peer.address is not None]
     folder.create()
     save_settings(folder, settings)

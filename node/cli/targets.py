@@ -10,7 +10,7 @@ from typing import Any, Final
 from bootstrap.home import NetworkFolder
 from node.cli.failures import CommandFailed, failed, not_found
 from node.cli.options import Options
-from node.cli.peers import ALIVE, LocalPeer, existing_network, find_local, local_peers, require_local
+from node.cli.peers import ALIVE, LocalPeer, existing_network, find_local, local_peers, require_here, require_local
 from node.cli.session import Session
 
 _PAUSE_S: Final = 0.05
@@ -24,14 +24,15 @@ def resolve_target(options: Options, wanted: str, states: Collection[str]) -> Lo
         states: States that a random peer may be in.
 
     Raises:
-        CommandFailed: There is none (exit 3), several (exit 2), or no peer says who leads (exit 1 or 4).
+        CommandFailed: There is none (exit 3), several (exit 2), it runs in another container (exit 5), or no peer
+            says who leads (exit 1 or 4).
     """
     network = existing_network(options.network)
     if wanted == "random":
-        return _random(network, states)
+        return require_here(_random(network, states))
     if wanted != "leader" or find_local(local_peers(network), wanted) is not None:
-        return require_local(network, wanted)
-    return _leader(options, network)
+        return require_here(require_local(network, wanted))
+    return require_here(_leader(options, network))
 
 
 def _random(network: NetworkFolder, states: Collection[str]) -> LocalPeer:

@@ -74,6 +74,25 @@ def test_secret_that_others_can_reach_is_refused(tmp_path: Path, mode: int) -> N
     assert read_file(path) == b"secret"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a file that belongs to root")
+def test_secret_of_root_may_be_handed_to_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines mount secrets so for a container's user; no other owner's file is taken, nor one that all may read."""
+    path = tmp_path / "key"
+    path.write_bytes(b"secret")
+    monkeypatch.setattr("os.geteuid", lambda: 10_001)
+    path.chmod(0o440)
+    assert read_private(path) == b"secret"
+
+    for mode in (0o444, 0o460):
+        path.chmod(mode)
+        with pytest.raises(ConfigError):
+            read_private(path)
+    path.chmod(0o440)
+    os.chown(path, 10_002, 0)
+    with pytest.raises(ConfigError):
+        read_private(path)
+
+
 def test_missing_file_is_not_an_error(tmp_path: Path) -> None:
     """What is expected is a return value."""
     assert read_private(tmp_path / "none") is None

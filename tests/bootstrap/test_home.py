@@ -111,6 +111,24 @@ def test_tokens_have_a_prefix_and_stay(tmp_path: Path) -> None:
     assert folder.tokens() == folder.tokens()
 
 
+def test_tokens_from_elsewhere_take_the_place_of_drawn_ones(tmp_path: Path) -> None:
+    """Several machines accept the same tokens when each is given them; before or after its network was founded."""
+    given = NetworkFolder(tmp_path / "given" / "local")
+    given.found("local")
+    source = given.path / "tokens.json"
+    fresh, old = NetworkFolder(tmp_path / "fresh" / "local"), NetworkFolder(tmp_path / "old" / "local")
+    old.found("local")
+
+    assert fresh.adopt_tokens(source) == old.adopt_tokens(source) == given.tokens()
+    fresh.found("local")
+
+    assert fresh.tokens() == old.tokens() == given.tokens()
+    assert (old.path / "tokens.json").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ConfigError) as caught:
+        fresh.adopt_tokens(tmp_path / "none")
+    assert "there are no tokens" in caught.value.cause
+
+
 def test_tokens_of_no_network_are_not_drawn(tmp_path: Path) -> None:
     """Looking at a folder creates nothing."""
     with pytest.raises(ConfigError) as caught:

@@ -13,6 +13,7 @@ import pytest
 
 from bootstrap.locks import FolderInUse
 from bootstrap.peer_folder import PeerFolder, RunState
+from bootstrap.processes import pid_namespace
 from protocol.errors import ConfigError, StoreError
 
 HOLDER = """
@@ -208,3 +209,52 @@ def test_folder_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
     for attempt in (folder.create, folder.lock, folder.identity, folder.peer_id, folder.run, lambda: begin(folder)):
         with pytest.raises(StoreError):
             attempt()
+
+
+def test_peer_is_claimed_once(folder: PeerFolder) -> None:
+    """Of several that look for a free peer one gets it, until it lets go."""
+    claim = folder.claim()
+    with pytest.raises(FolderInUse):
+        folder.claim()
+
+    folder.lock().release()  # the claim does not keep its owner from running
+    claim.release()
+    folder.claim().release()
+
+
+def test_running_peer_cannot_be_claimed(folder: PeerFolder, holder: "subprocess.Popen[str]") -> None:
+    """Also one that runs without having claimed its place; the attempt leaves no claim behind."""
+    with pytest.raises(FolderInUse):
+        folder.claim()
+    holder.kill()
+    holder.wait(timeout=10)
+
+    folder.claim().release()
+
+
+def test_process_of_another_container_is_known_by_its_lock(folder: PeerFolder) -> None:
+    """Its pid means nothing here: the same number is another process, or none."""
+    folder.create()
+    run = folder.begin_run(id="00" * 32, network="local", address="127.0.0.1:7401", api="http://127.0.0.1:8401")
+    elsewhere = msgspec.structs.replace(run, pid_namespace="pid:[1]")
+
+    assert (run.is_elsewhere, elsewhere.is_elsewhere) == (False, bool(pid_namespace()))
+    assert folder.state_of(run) == "running"
+    if not elsewhere.is_elsewhere:
+        pytest.skip("this system knows no namespaces of processes")
+    assert folder.state_of(elsewhere) == "crashed"
+    with folder.lock():
+        assert folder.state_of(elsewhere) == "running"
+    assert folder.state_of(msgspec.structs.replace(elsewhere, ended=True)) == "stopped"
+
+
+def test_last_run_is_the_latest_beginning_or_end(folder: PeerFolder) -> None:
+    """Zero before the first."""
+    folder.create()
+    assert folder.last_ran() == 0.0
+    folder.begin_run(id="00" * 32, network="local", address="127.0.0.1:7401", api="http://127.0.0.1:8401")
+
+    began = folder.last_ran()
+    assert abs(began - time.time()) < 60
+    folder.end_run()
+    assert folder.last_ran() >= began

@@ -18,6 +18,8 @@ _TOKEN = f"Authorization: Bearer {TOKENS['read']}\r\nConnection: close\r\n"
         ("[::1]:{port}", 200),
         ("pair.example:{port}", 200),
         ("elsewhere.example:9999", 200),
+        ("published.example:1", 200),
+        ("Published.example", 200),
         ("127.0.0.1", 403),
         ("127.0.0.1:1", 403),
         ("localhost.:{port}", 403),
@@ -28,11 +30,15 @@ _TOKEN = f"Authorization: Bearer {TOKENS['read']}\r\nConnection: close\r\n"
         ("user@127.0.0.1:{port}", 403),
         ("127.0.0.2:{port}", 403),
         ("0.0.0.0:{port}", 403),
+        ("published.example:x", 403),
+        ("published.example:1:1", 403),
+        ("published.example:*", 403),
+        ("published.example.evil.example:1", 403),
     ],
 )
 async def test_only_names_of_ours_with_our_port_are_answered(host: str, status: int) -> None:
     """DNS rebinding: the raw Host header must name this server (threats, section 4)."""
-    async with open_api(hosts=("Pair.Example", "elsewhere.example:9999")) as server:
+    async with open_api(hosts=("Pair.Example", "elsewhere.example:9999", "Published.example:*")) as server:
         named = host.format(port=server.port)
         answer = parse_answer(await send_raw(server, f"{_GET}\r\nHost: {named}\r\n{_TOKEN}\r\n".encode()))
 
