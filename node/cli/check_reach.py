@@ -43,12 +43,12 @@ def reach_findings(network: NetworkFolder, peers: Sequence[LocalPeer]) -> list[F
     members = {address: row for row in rows if (address := _address(row.get("address"))) is not None}
     asked = [address for address in (*own.values(), *seeds.values(), *members) if address is not None]
     heard = sound(identity, network.path, asked)
-    findings += [_seed(network, text, heard[address]) for text, address in seeds.items() if address in heard]
+    findings += [seed_finding(network, text, heard[address]) for text, address in seeds.items() if address in heard]
     for peer in peers:
         address = own.get(peer.name)
         if address is not None and address in heard:
             findings += _own(network, peer, address, heard[address])
-    findings += [_member(network, row, heard[address]) for address, row in members.items() if address in heard]
+    findings += [member_finding(network, row, heard[address]) for address, row in members.items() if address in heard]
     unheard = [row for address, row in members.items() if address in heard and _is_deaf(row, heard[address])]
     if viewer is not None and unheard:
         findings.append(_unreached(network, viewer, unheard))
@@ -85,7 +85,8 @@ def _seeds(network: NetworkFolder, peers: Iterable[LocalPeer]) -> tuple[dict[str
     return found, findings
 
 
-def _seed(network: NetworkFolder, text: str, heard: Sounding) -> Finding:
+def seed_finding(network: NetworkFolder, text: str, heard: Sounding) -> Finding:
+    """Return what follows from what was heard of the seed ``text``."""
     name = f"{network.name}: seed {text}"
     if heard.udp is not None:
         return _answers(name, heard, whose=heard.udp.name)
@@ -129,7 +130,8 @@ def _members_elsewhere(network: NetworkFolder, peers: Iterable[LocalPeer]) -> tu
     return None, []
 
 
-def _member(network: NetworkFolder, row: Row, heard: Sounding) -> Finding:
+def member_finding(network: NetworkFolder, row: Row, heard: Sounding) -> Finding:
+    """Return what follows from what was heard at the address of a member, and from how a peer here sees it."""
     name, address, state = f"{network.name}: member {row['name']}", row["address"], row["state"]
     if heard.udp is not None and heard.udp.peer_id.hex() != row["id"]:
         detail = f"{heard.udp.name} answers at {address}, which {row['name']} advertises"

@@ -8,6 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,13 +74,10 @@ def _texts(document: Any) -> Iterator[str]:
 
 def _forms(text: str) -> Iterator[bytes]:
     """Yield a text, and, where it is base64, what it stands for: raw, hexadecimal and in either base64."""
-    raw = text.encode()
-    yield from (raw, raw.hex().encode(), base64.b64encode(raw).rstrip(b"="))
-    try:
-        meant = base64.b64decode(text, validate=True)
-    except ValueError:
-        return
-    if len(meant) >= _SIZE_MIN:
-        yield meant
-        yield from (meant.hex().encode(), meant.hex().upper().encode())
-        yield from (base64.b64encode(meant).rstrip(b"="), base64.urlsafe_b64encode(meant).rstrip(b"="))
+    secrets = [text.encode()]
+    with suppress(ValueError):
+        secrets.append(base64.b64decode(text, validate=True))
+    for secret in secrets:
+        if len(secret) >= _SIZE_MIN:
+            yield from (secret, secret.hex().encode(), secret.hex().upper().encode())
+            yield from (base64.b64encode(secret).rstrip(b"="), base64.urlsafe_b64encode(secret).rstrip(b"="))
