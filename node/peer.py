@@ -304,6 +304,7 @@ class Peer:
             **{f"datagrams_{name}": float(value) for name, value in datagrams.items()},
             **{f"exchange_{name}": float(value) for name, value in exchange.items()},
             **{f"stock_{name}": float(value) for name, value in self._dht.stock_counts.items()},
+            **{f"faults_{name}": float(value) for name, value in (self._faults.counts if self._faults else {}).items()},
         }
 
     # node.ports.NetworkTime
