@@ -1,4 +1,4 @@
-"""``reader.json``: what a machine has that was invited to read only, in the folder of the network (decision 0009).
+"""``reader.json``: what a machine has that was invited to read only, in the folder of the network (decision 0010).
 
 It stands in the place of ``network.key``: a reader runs no peer and cannot join, it asks peers elsewhere.
 """

@@ -7,7 +7,7 @@
 
 Case and white space do not matter, so that an invite survives mail, a QR code (whose smallest form has capitals
 only) and being read aloud. The id of the issuer is the hash of its public key: whoever proves that key over TLS is the
-issuer, and no certificate authority has to be believed before (``docs/decisions/0009-invites.md``).
+issuer, and no certificate authority has to be believed before (``docs/decisions/0010-invites-readers-bans.md``).
 """
 
 import base64

@@ -73,6 +73,7 @@ async def open_port(
     check_hello: Callable[[bytes], PeerId | None] = check_hello,
     members: int = 50,
     door: Door | None = None,
+    is_banned: Callable[[PeerId], bool] = lambda peer_id: False,
     limits: PeerPortLimits | None = None,
     port: int = 0,
 ) -> AsyncIterator[PeerPort]:
@@ -85,6 +86,7 @@ async def open_port(
         check_hello=check_hello,
         count_members=lambda: members,
         door=door,
+        is_banned=is_banned,
         limits=limits or PeerPortLimits(),
     )
     await peer_port.start()

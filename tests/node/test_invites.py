@@ -135,7 +135,7 @@ async def test_the_use_is_on_disk_before_the_key_leaves(tmp_path: Path) -> None:
 
 
 async def test_a_reader_gets_a_token_and_never_the_key(tmp_path: Path) -> None:
-    """Decision 0009: a reader has a token of the read level and the addresses where it is good."""
+    """Decision 0010: a reader has a token of the read level and the addresses where it is good."""
     async with issuer(tmp_path) as alice:
         admission = await join(alice.invite(role="reader"))
 
