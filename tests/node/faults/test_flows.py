@@ -70,11 +70,13 @@ class _End:
         self.short_id = short_id_of(identity.peer_id)
         self.known: dict[Address, ShortId] = {}
         self.numbers: list[int] = []
+        self.stock: list[bytes] = []
         rest: dict[str, Any] = {
             "network": NETWORK,
             "peer_id": identity.peer_id,
             "boot": 2**60,
             "on_message": self._received,
+            "on_stock_datagram": lambda data, source: self.stock.append(data),
         }
         self.port = DatagramPort(**rest) if plane is None else FaultyDatagramPort(plane, self.known.get, **rest)
 
@@ -112,6 +114,26 @@ async def test_a_cut_drops_datagrams_of_the_named_peer_both_ways() -> None:
             await until(lambda: bob.numbers == [6] and alice.numbers == [5, 7])
 
         assert plane.counts["lost"] == 3
+
+
+@on_every_loop
+async def test_stock_datagrams_meet_faults_by_address() -> None:
+    """They carry no id of ours; who is known to be at an address is meant."""
+    async with _plane() as plane:
+        alice, bob, carol = _End(ALICE, plane), _End(BOB), _End(CAROL)
+        async with alice.open() as at_alice, bob.open() as at_bob, carol.open() as at_carol:
+            alice.known[at_bob] = bob.short_id
+            plane.begin("cut")
+            for number, (end, address) in enumerate(
+                [(alice, at_bob), (alice, at_carol), (bob, at_alice), (carol, at_alice)]
+            ):
+                end.port.send_stock(bytes([0, number]), (address.host, address.port))
+            await until(lambda: carol.stock and alice.stock)
+            plane.clear(None)
+            alice.port.send_stock(bytes([0, 4]), (at_bob.host, at_bob.port))
+            await until(lambda: bob.stock)
+
+        assert (alice.stock, bob.stock, carol.stock) == ([b"\0\3"], [b"\0\4"], [b"\0\1"])
 
 
 @on_every_loop
