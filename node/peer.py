@@ -21,8 +21,8 @@ from node.clock import steady_s, wall_ms
 from node.config import PeerConfig
 from node.dht import Dht
 from node.driver import Driver
-from node.events import EventBus
 from node.errors import OperationError
+from node.events import EventBus
 from node.exchange import Answer
 from node.faults.plane import FaultPlane
 from node.handover import Handovers
@@ -39,8 +39,8 @@ from protocol.core import Core, CoreStart
 from protocol.effects import (
     AddressChanged,
     Alarm,
-    ContactsFound,
     BanChanged,
+    ContactsFound,
     Event,
     LeaderChanged,
     LeaveAsked,
@@ -153,8 +153,8 @@ class Peer:
             links=self._transport.links,
             votes=disk.votes,
             keep_voters=disk.keep_voters,
-            on_event=self._event_happened,
             keep_bans=disk.keep_bans,
+            on_event=self._event_happened,
             on_broken=self._broke,
         )
         self._remembering = Remembering(living=self._members.living, save=disk.remember)
@@ -218,9 +218,9 @@ class Peer:
             may_vote=disk.may_vote,
             remembered=tuple(disk.remembered),
             voters=tuple(disk.voters),
+            bans=tuple(disk.bans),
             wall_ms=wall_ms(),
             now=steady_s(),
-            bans=tuple(disk.bans),
         )
 
     def _serve(self, sender: PeerId, request: Request) -> Answer:
@@ -251,10 +251,10 @@ class Peer:
                 self._events.publish("leader", _leader_body(self.leader()))
             case RoleChanged(role, term):
                 self._events.publish("role", {"id": self._core.descriptor.peer_id.hex(), "role": role, "term": term})
-            case Alarm(text):
-                _log.warning("alarm: %s", text)
             case BanChanged(ban):
                 self._ban_changed(ban)
+            case Alarm(text):
+                _log.warning("alarm: %s", text)
                 self._events.publish("alarm", {"text": text})
             case _:
                 pass
@@ -273,8 +273,6 @@ class Peer:
         body = {"id": peer_id.hex(), "name": event.descriptor.name, "state": event.state, "previous": event.previous}
         self._events.publish("member", body)
 
-    def _record_stored(self, record: Record) -> None:
-        kind = "delete" if record.is_tombstone else "put"
     def _ban_changed(self, ban: Ban) -> None:
         peer_id = PeerId(ban.banned)
         if peer_id == self._members.local:
@@ -287,6 +285,8 @@ class Peer:
         if self._core.bans.own is not None:
             raise OperationError("banned", BANNED_TEXT, next_step=BANNED_NEXT_STEP)
 
+    def _record_stored(self, record: Record) -> None:
+        kind = "delete" if record.is_tombstone else "put"
         self._events.publish("record", {"event": kind, "key": record.key, "version": record.version})
 
     def _broke(self, error: BaseException) -> None:
@@ -334,21 +334,21 @@ class Peer:
     async def put(
         self, key: str, value: bytes, *, ttl_s: float | None, if_version: str | None, timeout_s: float
     ) -> WriteReceipt:
+        self._refuse_if_banned()
         return await self._dht.put(key, value, ttl_s=ttl_s, if_version=if_version, timeout_s=timeout_s)
 
-        self._refuse_if_banned()
     async def get(self, key: str, *, quorum: bool, timeout_s: float) -> ReadResult:
+        self._refuse_if_banned()
         return await self._dht.get(key, quorum=quorum, timeout_s=timeout_s)
 
-        self._refuse_if_banned()
     async def delete(self, key: str, *, if_version: str | None, timeout_s: float) -> WriteReceipt:
+        self._refuse_if_banned()
         return await self._dht.delete(key, if_version=if_version, timeout_s=timeout_s)
 
-        self._refuse_if_banned()
     async def keys(self, prefix: str, *, timeout_s: float) -> KeyListing:
+        self._refuse_if_banned()
         return await self._dht.keys(prefix, timeout_s=timeout_s)
 
-        self._refuse_if_banned()
     def watch(self, prefix: str, *, exact: bool, since: str | None) -> AsyncGenerator[WatchedChange, None]:
         return self._dht.watch(prefix, exact=exact, since=since)
 
