@@ -42,6 +42,9 @@ class PeerConfig:
     k: int = 8
     """Holders of each record."""
 
+    descriptors_max: int = 8192
+    """How many files and connections the process may have open (``node.descriptors``)."""
+
     zeroconf: bool = True
     faults: bool = False
 

@@ -16,6 +16,7 @@ from bootstrap.peer_log import attach_log, is_log_full
 from bootstrap.seeds import resolve_seeds
 from node.adapters import Adapters, Disk
 from node.config import PeerConfig
+from node.descriptors import raise_limit
 from node.peer import Peer
 from node.peer_disk import PeerDisk
 from protocol.identity import CachingVerifier
@@ -99,10 +100,10 @@ async def _until_signal(config: PeerConfig, seeds: Sequence[str], on_started: Ca
 
 
 async def _located(config: PeerConfig, seeds: Sequence[str]) -> PeerConfig:
-    """Return ``config`` with all that depends on names and routes filled in, anew at each start.
+    """Return ``config`` with all that depends on names, routes and this process filled in, anew at each start.
 
     Raises:
-        ConfigError: A name does not resolve, or no address of this machine can be found.
+        ConfigError: A name does not resolve, no address of this machine can be found, or too few files may be open.
     """
     contacts = (*config.seeds, *await resolve_seeds(seeds))
     advertise = config.advertise
@@ -113,7 +114,14 @@ async def _located(config: PeerConfig, seeds: Sequence[str]) -> PeerConfig:
         advertise = own_address(contacts)
     # The address at which others are told to find the API must be one that the API answers to.
     api_hosts = config.api_hosts if advertise is None else (*config.api_hosts, advertise)
-    return dataclasses.replace(config, seeds=contacts, advertise=advertise, roams=roams, api_hosts=api_hosts)
+    return dataclasses.replace(
+        config,
+        seeds=contacts,
+        advertise=advertise,
+        roams=roams,
+        api_hosts=api_hosts,
+        descriptors_max=raise_limit(),
+    )
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -19,6 +19,7 @@ from node.api import ApiServer
 from node.bans import BANNED_NEXT_STEP, BANNED_TEXT, Bans
 from node.clock import steady_s, wall_ms
 from node.config import PeerConfig
+from node.descriptors import caps_within
 from node.dht import Dht
 from node.driver import Driver
 from node.errors import OperationError
@@ -193,6 +194,7 @@ class Peer:
             port=config.api_port,
             hosts=config.api_hosts,
             metrics=self._metrics,
+            limits=caps_within(config.descriptors_max).api,
             faults=self._faults,
         )
 

@@ -28,6 +28,12 @@ class PeerPortLimits:
     links_margin: int = 16
     """Links allowed beyond two for each member: newcomers are members before the table says so."""
 
+    links_max: int = 8192
+    """Links in all, however many members there are: each is a descriptor."""
+
+    backlog: int = 256
+    """Connections that wait to be accepted."""
+
     transfer_grace_s: float = 10.0
     """Time that any body may take, beside one second for each KiB."""
 

@@ -20,7 +20,6 @@ from protocol.errors import ConfigError
 from protocol.ids import PeerId
 
 DEFAULT_LIMITS: Final = PeerPortLimits()
-_BACKLOG: Final = 256
 _STOP_TIMEOUT_S: Final = 2.0
 
 
@@ -87,7 +86,9 @@ class PeerPort:
         await self._http.start()
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(lambda: Visitor(self), self._bind, self._port, backlog=_BACKLOG)
+            self._server = await loop.create_server(
+                lambda: Visitor(self), self._bind, self._port, backlog=self.limits.backlog
+            )
         except (OSError, UnicodeError, OverflowError) as error:
             await self._http.stop()
             raise _cannot_listen(self._bind, self._port, error) from error
@@ -132,7 +133,7 @@ class PeerPort:
         """Return whether a proved visitor is admitted, and move it to its table if so."""
         if standing is Standing.LINK:
             table, peer_max = self._links, self.limits.links_per_peer
-            table_max = 2 * self._count_members() + self.limits.links_margin
+            table_max = min(2 * self._count_members() + self.limits.links_margin, self.limits.links_max)
         else:
             table, peer_max = self._requests, self.limits.request_connections_per_peer
             table_max = self.limits.request_connections

@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 
 from node.config import PeerConfig
 from node.datagrams import DatagramPort
+from node.descriptors import caps_within
 from node.exchange import Answer, Exchange
 from node.faults.flows import FaultyDatagramPort, FaultyPeerClient, faulty_connect, faulty_handler
 from node.faults.plane import FaultPlane
@@ -91,6 +92,7 @@ class Transport:
             count_members=lambda: len(members.living()),
             door=door,
             is_banned=core.bans.is_banned,
+            limits=caps_within(config.descriptors_max).peer_port,
         )
         self.exchange = Exchange(
             members=members, datagrams=self.datagrams, client=self._client, handle=serve, random=random

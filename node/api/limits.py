@@ -43,7 +43,10 @@ class ApiLimits:
     writes_max: int = 256
     """Writes at work at once, those included whose client has left."""
 
-    header_timeout_s: float = 15.0
+    backlog: int = 256
+    """Connections that wait to be accepted."""
+
+    header_timeout_s: float = 10.0
     """Time for a request's headers to arrive, and for an idle connection to stay open."""
 
     body_grace_s: float = 5.0

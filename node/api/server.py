@@ -28,7 +28,6 @@ from protocol.errors import ConfigError
 
 _logger = logging.getLogger(__name__)
 
-_BACKLOG: Final = 256
 _INTERNAL: Final = OperationError("internal", "the peer could not answer this", next_step="see the peer's log")
 
 
@@ -134,7 +133,7 @@ class _Serving:
         loop = asyncio.get_running_loop()
         try:
             listener = await loop.create_server(
-                self._connections, host=bind, port=port, backlog=_BACKLOG, start_serving=False
+                self._connections, host=bind, port=port, backlog=self._limits.backlog, start_serving=False
             )
         except (OSError, UnicodeError, OverflowError) as error:
             raise _listen_error(error, bind, port) from error
