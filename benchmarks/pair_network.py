@@ -52,6 +52,9 @@ class PairNetwork:
         self.peers: list[PeerRow] = []
         """As of the last ``refresh``."""
 
+        self.prefix: tuple[str, ...] = ()
+        """What runs ``pair``: a command that takes another one as its last arguments."""
+
     # Processes
 
     async def pair(self, *arguments: str, timeout_s: float = COMMAND_TIMEOUT_S) -> Any:
@@ -61,6 +64,7 @@ class PairNetwork:
             BenchError: It failed; the text has its own words.
         """
         process = await asyncio.create_subprocess_exec(
+            *self.prefix,
             *pair_command(),
             *arguments,
             "--json",

@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks.bench import Bench
 from benchmarks.results import Outcome
-from benchmarks.rows import durability, failover, simulator, start, values, verdicts
+from benchmarks.rows import channel, durability, failover, hostility, simulator, start, values, verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,21 @@ ROWS: Final = (
         "0",
         durability.measure_lost,
     ),
+    Row(
+        "flood",
+        "20,000 forged datagrams a second at one peer for 30 s",
+        "API p99 < 100 ms, 0 wrong verdicts, 0 changes",
+        "API p99 ≤ 20 ms",
+        hostility.measure_flood,
+    ),
+    Row(
+        "slow-connections",
+        "500 slow connections at a peer with 256 descriptors",
+        "closed ≤ 15 s, serves < 2 s after they left",
+        "",
+        hostility.measure_slow_connections,
+    ),
+    Row("channel", "a datagram sealed and opened, a request over mutual TLS", "", "", channel.measure_channel),
     Row(
         "determinism",
         "simulator: the same seed twice, other processes, hash seeds and heaps: the same trace",
