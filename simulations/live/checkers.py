@@ -14,13 +14,14 @@ from simulations.checkers.network_times import NetworkTimes
 from simulations.checkers.progress import EnoughCopies, EqualTables, OneLeaderInTheEnd
 from simulations.checkers.reads import CalmAnswers, CalmReadsAreFresh, ReadsAreTrue, ReadsReturnTheNewestSeen
 from simulations.checkers.replays import NothingIsOpenedTwice
-from simulations.checkers.votes import OneVotePerTerm, VotesReachTheDisk
+from simulations.checkers.votes import LeadersVoteForNobodyElse, OneVotePerTerm, VotesReachTheDisk
 from simulations.checkers.writes import EverybodyAnswersAlike, GoneStaysGone, NoWriteIsLost
 
 NOT_JUDGED: Final = tuple(
     checker.name
     for checker in (
         OneVotePerTerm,
+        LeadersVoteForNobodyElse,
         VotesReachTheDisk,
         CertificatesProve,
         CertificatesHoldHere,
