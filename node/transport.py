@@ -23,6 +23,7 @@ from node.guest import Door
 from node.links import Links, connect
 from node.membership_view import MembershipView
 from node.peer_client import PeerClient
+from node.peer_http import Handler
 from node.peer_port import PeerPort
 from node.tls import PeerTls
 from protocol.core import Core
@@ -82,12 +83,11 @@ class Transport:
         )
         tls = PeerTls(identity=identity, network=config.network, folder=config.folder)
         self._client = PeerClient(tls) if faults is None else FaultyPeerClient(tls, faults)
-        handle = self._tcp_request_received
         self._port = PeerPort(
             tls=tls,
             bind=config.bind,
             port=config.port,
-            handle=handle if faults is None else faulty_handler(faults, handle),
+            handle=self._request_handler(faults),
             check_hello=self._check_hello,
             count_members=lambda: len(members.living()),
             door=door,
@@ -97,6 +97,9 @@ class Transport:
         self.exchange = Exchange(
             members=members, datagrams=self.datagrams, client=self._client, handle=serve, random=random
         )
+
+    def _request_handler(self, faults: FaultPlane | None) -> Handler:
+        return self._tcp_request_received if faults is None else faulty_handler(faults, self._tcp_request_received)
 
     async def start(self) -> None:
         """Bind the peer port, UDP and TCP.
