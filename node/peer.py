@@ -115,6 +115,8 @@ class Peer:
             self._parts.push_async_callback(self._roaming.stop)
         self._parts.callback(lambda: self._driver.handle(LeaveAsked()))
         _log.info("started %s at %s, API %s", self._config.name, self._core.descriptor.address, self._api.port)
+        if self._core.bans.own is not None:
+            _log.warning(BANNED_TEXT)
 
     async def stop(self) -> None:
         """Say goodbye and stop all parts. Idempotent."""
@@ -303,6 +305,7 @@ class Peer:
         clock, now = self._core.clock, steady_s()
         return {
             "clock_ahead_seconds": (clock.wall_ms(now) - clock.time_ms(now)) / 1000,
+            "bans": float(len(self._core.bans.banned)),
             **{f"datagrams_{name}": float(value) for name, value in datagrams.items()},
             **{f"exchange_{name}": float(value) for name, value in exchange.items()},
             **{f"stock_{name}": float(value) for name, value in self._dht.stock_counts.items()},

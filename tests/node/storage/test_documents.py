@@ -15,6 +15,7 @@ from protocol.identity import Identity
 from protocol.ids import NetworkId
 from protocol.limits import MEMBERS_MAX
 from protocol.statements import Address, Descriptor, signed
+from tests.protocol import samples
 
 NETWORK = NetworkId(bytes(32))
 
@@ -196,6 +197,24 @@ def test_remembered_peer_that_is_not_readable_is_passed_over(path: Path, caplog:
     AtomicStorage(path).write(tables)
 
     assert PeerDocuments(path).remembered() == (descriptor(1),)
+    assert "not readable" in caplog.text
+
+
+def test_bans_are_kept_and_one_that_is_not_readable_is_passed_over(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The newest list replaces the one before; a person can read whom it is about."""
+    words = (samples.ban(2), samples.ban(3, is_lifted=True))
+    first = PeerDocuments(path)
+    first.keep_bans(words[1:])
+    first.keep_bans(words)
+    assert PeerDocuments(path).bans() == words
+    assert words[0].banned.hex() in path.read_text()
+
+    database = TinyDB(storage=lambda: AtomicStorage(path))
+    database.table("bans").update({"statement": "none"}, doc_ids=[1])
+
+    assert PeerDocuments(path).bans() == words[1:]
     assert "not readable" in caplog.text
 
 
