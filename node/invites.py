@@ -159,17 +159,21 @@ class Invites:
         outcome = self._book.weigh(
             message, nonce=nonce, issuer=self._disk.identity.peer_id, verifier=self._verifier, now_ms=wall_ms()
         )
-        if outcome == "wrong-proof" or isinstance(outcome, IssuedInvite):
-            try:
+        try:
+            if outcome == "wrong-proof" or isinstance(outcome, IssuedInvite):
                 self._disk.keep_invites(self._book.current(now_ms=wall_ms()))
-            except StoreError as error:
-                _log.error("an invite could not be burned, so nobody was let in: %s", error)
-                return _turned_away("failed")
-        if not isinstance(outcome, IssuedInvite):
-            _log.warning("a newcomer with the invite %s was turned away: %s", message.invite_id.hex(), outcome)
-            return _turned_away(outcome)
-        _log.info("the invite %s let in %s as %s", outcome.invite_id.hex(), message.newcomer.hex()[:12], outcome.role)
-        return self._welcome() if outcome.role == "member" else self._guest()
+            if isinstance(outcome, IssuedInvite):
+                return self._admit(outcome, message)
+        except StoreError as error:
+            _log.error("a use of an invite could not be burned, so nobody was let in: %s", error)
+            return _turned_away("failed")
+        _log.warning("a newcomer with the invite %s was turned away: %s", message.invite_id.hex(), outcome)
+        return _turned_away(outcome)
+
+    def _admit(self, invite: IssuedInvite, message: Knock) -> DoorMessage:
+        answer = self._welcome() if invite.role == "member" else self._guest()
+        _log.info("the invite %s let in %s as %s", invite.invite_id.hex(), message.newcomer.hex()[:12], invite.role)
+        return answer
 
     def _welcome(self) -> Welcome:
         network = self._network

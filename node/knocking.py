@@ -7,6 +7,7 @@ issuer can finish the handshake with its key, whatever authority vouches for it.
     KnockError
     ├── NotReached   no address of the invite led to the issuer
     ├── DoorClosed   the issuer lets nobody in just now: by its clock no invite of its own is left
+    ├── BrokenOff    no answer after the knock: the invite may be spent
     └── Refused      the issuer said no, and why
 """
 
@@ -60,6 +61,10 @@ class NotReached(KnockError):
 
 class DoorClosed(KnockError):
     """The issuer takes nobody without a certificate: it knows of no invite that has not expired."""
+
+
+class BrokenOff(KnockError):
+    """No answer came after the knock: whether the invite is spent is unknown."""
 
 
 class Refused(KnockError):
@@ -120,15 +125,18 @@ def use_invite(invite: Invite, newcomer: Identity, *, timeout_s: float) -> Admis
 def _use_at(address: Address, invite: Invite, newcomer: Identity, ends: float) -> Admission:
     with _proved(address, invite, ends) as connection:
         greeting = _greeting(connection, ends)
-        connection.sendall(frame(knock(invite, greeting, newcomer)))
-        answer = _read(connection, DoorMessage, ends)
+        try:
+            connection.sendall(frame(knock(invite, greeting, newcomer)))
+            answer = _read(connection, DoorMessage, ends)
+        except (OSError, RemoteProtocolError) as error:
+            raise BrokenOff(f"no answer from {address} after the proof") from error
         own_host = str(connection.getsockname()[0])
     if isinstance(answer, TurnedAway):
         raise Refused(answer.reason, wall_ms=answer.wall_ms)
     if isinstance(answer, Welcome if invite.role == "member" else Guest):
         assert isinstance(answer, (Welcome, Guest))
         return Admission(answer=answer, issuer_at=address, own_host=own_host, wall_ms=greeting.wall_ms)
-    raise RemoteProtocolError("the issuer answered with something that is no answer")
+    raise BrokenOff(f"{address} answered with something that is no answer")
 
 
 @contextlib.contextmanager

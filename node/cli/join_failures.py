@@ -32,7 +32,7 @@ def refused_invite(kind: str, detail: str, *, next_step: str) -> CommandFailed:
 
 def failure_of(error: "KnockError", invite: Invite, *, now_s: float) -> CommandFailed:
     """Return the failure for an invite that let nobody in at ``now_s``, by this machine's clock."""
-    from node.knocking import DoorClosed, NotReached, Refused
+    from node.knocking import BrokenOff, DoorClosed, NotReached, Refused
 
     is_over = now_s >= invite.expires_s
     if isinstance(error, NotReached):
@@ -42,6 +42,11 @@ def failure_of(error: "KnockError", invite: Invite, *, now_s: float) -> CommandF
             f"the inviting peer was not reached ({error}); the invite was not used",
             next_step="see that it runs, that its peer port is open to this machine, and that it is bound to more than"
             " 127.0.0.1: pair doctor there tells",
+        )
+    if isinstance(error, BrokenOff):
+        return failed(
+            f"{error}: the invite may be spent, though nobody came in",
+            next_step="try it once more; if it is used up, ask for a new one: pair invite",
         )
     assert isinstance(error, (DoorClosed, Refused)), "these are all"
     reason = "unknown" if isinstance(error, DoorClosed) else error.reason

@@ -105,10 +105,11 @@ def _folder(options: Options, invite: Invite) -> NetworkFolder:
         raise wrong_use(f"the invite is for the network {name!r}", next_step="leave --network out")
     network = NetworkFolder(pair_home() / name)
     reader = read_reader(network)
-    if not network.exists() and (reader is None or invite.role == "member"):
+    is_read = reader is not None and reader.id.startswith(invite.network_prefix.hex())
+    if not network.exists() and (reader is None or (is_read and invite.role == "member")):
         return network
     is_same = network.exists() and invite.is_for(network.load().network_id)
-    if is_same or (reader is not None and reader.id.startswith(invite.network_prefix.hex())):
+    if is_same or is_read:
         raise refused_invite(
             "already-here",
             f"this machine is in the network {name!r} already; the invite was not used",

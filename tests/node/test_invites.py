@@ -14,7 +14,7 @@ import pytest
 from node.adapters import Disk
 from node.errors import OperationError
 from node.invites import Invites
-from node.knocking import Admission, DoorClosed, NotReached, Refused, use_invite
+from node.knocking import Admission, BrokenOff, DoorClosed, NotReached, Refused, use_invite
 from node.peer_limits import PeerPortLimits
 from node.peer_port import PeerPort
 from node.tls import host_name_of
@@ -197,6 +197,15 @@ async def test_a_caller_without_a_certificate_finds_a_closed_door_once_no_invite
         for kept in alice.invites._book._invites.values():
             kept.expires_ms = 0
         with pytest.raises(DoorClosed):
+            await join(invite)
+
+
+async def test_an_issuer_that_breaks_off_leaves_the_use_open_to_doubt(tmp_path: Path) -> None:
+    """Whoever hears nothing after the proof does not say that the invite was not used."""
+    async with issuer(tmp_path) as alice:
+        invite = alice.invite()
+        alice.invites.answer = lambda message, *, nonce: alice.invites.greet()  # type: ignore[method-assign]
+        with pytest.raises(BrokenOff, match="no answer"):
             await join(invite)
 
 
