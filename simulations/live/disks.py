@@ -35,8 +35,8 @@ class DiskRecords:
         with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT_S)) as file:
             try:
                 return question(RecordTables(file, on_damage=_told_by_the_peer))
-            except sqlite3.OperationalError:
-                return nothing  # the peer makes or mends it just now
+            except sqlite3.Error:
+                return nothing  # the peer makes or mends it just now; what is missing in the end is told
 
 
 def _told_by_the_peer(what: str) -> None:

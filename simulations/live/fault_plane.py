@@ -66,9 +66,11 @@ class FaultPlane:
         self._show()
 
     async def end_all(self) -> None:
-        """Let all faults be over."""
-        self._in_force = []
-        await self.apply()
+        """Let all faults be over, those too whose order was cut off before its answer came."""
+        async with self._turn:
+            self._in_force = []
+            self._posted.clear()
+            await asyncio.gather(*(self._clear(peer) for peer in self._network.peers if peer.is_answering))
         self._show()
 
     async def apply(self) -> None:
@@ -139,7 +141,18 @@ class FaultPlane:
         except (*BROKEN, NotReached):
             return  # it is dying or frozen; if it lives it is told at the next look
         except _Refused as refusal:
-            self.refusals.append(f"{peer.name} at {self._network.now_s():.1f} s: {refusal}")
+            self._note_refusal(peer, refusal)
+
+    async def _clear(self, peer: LivePeer) -> None:
+        try:
+            await self._send(peer, "DELETE", "/v1/faults", None)
+        except (*BROKEN, NotReached):
+            return  # it has just ended
+        except _Refused as refusal:
+            self._note_refusal(peer, refusal)
+
+    def _note_refusal(self, peer: LivePeer, refusal: Exception) -> None:
+        self.refusals.append(f"{peer.name} at {self._network.now_s():.1f} s: {refusal}")
 
     async def _post(self, peer: LivePeer, order: FaultOrder) -> str:
         last_s = max(lasting.ends_s for lasting in self._in_force)

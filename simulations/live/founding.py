@@ -31,17 +31,22 @@ class Keeper:
     """The running keeper. ``close`` it in any case."""
 
     def __init__(self, folder: Path, founding: Founding) -> None:
-        """Start it in ``folder``, which exists, is empty, and is deleted at the end."""
+        """Start it in ``folder``, which exists, is empty, and is deleted at the end.
+
+        Raises:
+            KeeperLost: The system allows no further process.
+        """
         self._folder = folder
         self._log = folder / "keeper.log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "simulations.live.keeper", str(folder), msgspec.json.encode(founding).decode()],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-            )
+        command = [sys.executable, "-m", "simulations.live.keeper", str(folder), _text(founding)]
+        try:
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                )
+        except OSError as error:
+            end_network(folder)
+            raise KeeperLost(f"the peers cannot be started: {error}", next_step="make room, and try again") from error
         self._arrived = b""
         self._turn = asyncio.Lock()
 
@@ -110,6 +115,10 @@ class Keeper:
             f"the process that starts the peers ended: {lines[-1] if lines else 'it does not say why'}",
             next_step="try again",
         )
+
+
+def _text(founding: Founding) -> str:
+    return msgspec.json.encode(founding).decode()
 
 
 def _pipe(end: IO[bytes] | None) -> IO[bytes]:

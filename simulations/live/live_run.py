@@ -83,18 +83,17 @@ class LiveRun:
             EnvironmentFault: The network cannot be started here.
         """
         scenario = self._scenario
-        folder = Path(tempfile.mkdtemp(prefix="pair-live-"))
-        keeper = None
+        founding = Founding(nodes=scenario.nodes, k=scenario.k, profile=scenario.profile, voters=scenario.voters)
         try:
-            keeper = Keeper(
-                folder,
-                Founding(nodes=scenario.nodes, k=scenario.k, profile=scenario.profile, voters=scenario.voters),
-            )
+            folder = Path(tempfile.mkdtemp(prefix="pair-live-"))
+        except OSError as error:
+            raise EnvironmentFault(f"there is no temporary folder: {error}", next_step="set TMPDIR to one") from error
+        keeper = Keeper(folder, founding)
+        try:
             with asyncio.Runner() as runner:
                 return runner.run(self._play(folder, keeper))
         finally:
-            if keeper is not None:
-                keeper.close()
+            keeper.close()
 
     async def _play(self, folder: Path, keeper: Keeper) -> Verdict:
         await keeper.founded()

@@ -12,7 +12,7 @@ from simulations.live.peers import LivePeer
 from simulations.live.requests import BROKEN, NotReached, Requests
 from simulations.live.seen import seen_of
 
-_LOOK_TIMEOUT_S: Final = 2.0
+_LOOK_TIMEOUT_S: Final = 1.0
 _STREAM_AGAIN_S: Final = 0.2
 _SENT: Final = "pair_datagrams_sent "
 _CHANGES: Final = ("member", "leader", "role", "problem")

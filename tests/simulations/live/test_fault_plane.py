@@ -40,6 +40,9 @@ class Peers:
         name, _, path = url.removeprefix("http://").partition("/")
         if self.status >= 300:
             return Reply(self.status, {}, b'{"type": "faults-disabled"}')
+        if (method, path) == ("DELETE", "v1/faults"):
+            self.orders[name].clear()
+            return Reply(200, {}, b"[]")
         if method == "DELETE":
             del self.orders[name][path.removeprefix("v1/faults?id=")]
             return Reply(200, {}, b"[]")
@@ -119,6 +122,10 @@ def test_a_bad_link_is_bad_once() -> None:
         await plane.end(near_one)
         assert peers.told("peer-1") == [("loss", "out", ["peer-2", "peer-3"])]
         assert [order["probability"] for order in peers.orders["peer-1"].values()] == [0.1]
+
+        await plane.end_all()
+        assert peers.orders == {name: {} for name in IDS}
+        assert peers.network.bad_links == frozenset()
 
     asyncio.run(story())
 
