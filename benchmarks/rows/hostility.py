@@ -140,7 +140,7 @@ async def _state(network: PairNetwork) -> dict[str, Any]:
     return {
         "members": [sorted((row["id"], row["state"], row["role"], row["address"]) for row in rows) for rows in members],
         "leader and term": [(leader["id"], leader["term"]) for leader in leaders],
-        "keys": [sorted(entry["key"] for entry in listing["keys"]) for listing in listings],
+        "keys": [sorted(entry["key"] for entry in listing) for listing in listings],
     }
 
 
