@@ -85,6 +85,35 @@ CHANGE: Shape = {
     "encoding": {"utf-8", "base64", None},
     "version": str,
 }
+FAULT: Shape = {
+    "id": str,
+    "kind": {"cut", "loss", "delay", "duplicate", "reorder"},
+    "peers": (list, type(None)),
+    "direction": {"in", "out", "both"},
+    "probability": (int, float, type(None)),
+    "ms": (int, float, type(None)),
+    "jitter_ms": (int, float, type(None)),
+    "expires_in_s": (int, float),
+}
+INVITE: Shape = {
+    "invite": re.compile(r"pair://[a-z2-7]+-[a-z2-7]{4}\Z"),
+    "id": re.compile(r"[0-9a-f]{12}\Z"),
+    "role": {"member", "reader"},
+    "uses": int,
+    "expires": TIME,
+    "issuer": ID,
+    "addresses": list,
+}
+ISSUED: Shape = {
+    "id": INVITE["id"],
+    "role": {"member", "reader"},
+    "state": {"open", "used", "revoked", "blocked"},
+    "uses": int,
+    "used_by": list,
+    "expires": TIME,
+    "issuer": ID,
+}
+BAN: Shape = {"id": ID, "name": (str, type(None)), "state": {"banned", "lifted"}, "since": TIME}
 EXPLAIN: Shape = {"served_by": ID, "holders": list, "asked": list}
 ASKED: Shape = {"id": ID, "name": str, "answer": str, "version": (str, type(None)), "ms": (int, float)}
 
@@ -106,7 +135,7 @@ def check(document: Any, shape: Shape) -> None:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """Three peers, used by all tests of this module."""
     with running_home(tmp_path_factory.mktemp("contract")) as home:
-        home.up(3)
+        home.up(3, "--faults")
         yield home
         done = home.ok("down")
         assert "Traceback" not in done.stderr
@@ -339,6 +368,54 @@ def test_elect_hands_the_leadership_over(home: Home) -> None:
     assert home.run("--json", "elect", "--to", "nobody").problem()["exit"] == 3
 
 
+def test_faults_are_added_listed_and_cleared(home: Home) -> None:
+    """``fault add|list|clear``: the faults of each peer, and whose they are."""
+    ids = {row["id"] for row in home.peers().values()}
+    added = home.json("fault", "add", "partition", "peer-1", "--seconds", "20")
+    listed = home.json("fault", "list")
+    cleared = home.json("fault", "clear")
+
+    for row in [*added, *listed, *cleared]:
+        check(row, {"on": {"peer-1", "peer-2", "peer-3"}, **FAULT})
+        assert set(row["peers"]) < ids and row["expires_in_s"] <= 20
+    assert {row["id"] for row in added} == {row["id"] for row in listed} == {row["id"] for row in cleared}
+    assert home.json("fault", "list") == []
+    home.wait_for_one_leader(["peer-1", "peer-2", "peer-3"])
+
+
+def test_invites_let_another_machine_in_once(home: Home, tmp_path: Path) -> None:
+    """``invite``, ``invite list|revoke`` and ``join``: from an empty home to a ready peer, or to a reader."""
+    made, reading, unused = (home.json("invite", *options) for options in ([], ["--role", "reader"], ["--uses", "2"]))
+    listed = home.json("invite", "list")
+    revoked = home.json("invite", "revoke", unused["id"])
+    with running_home(tmp_path / "member") as member, running_home(tmp_path / "reader") as reader:
+        joined = member.json("join", made["invite"], "--name", "joiner", "--detach", "--no-zeroconf")
+        read = reader.json("join", reading["invite"])
+        member.ok("down")
+
+    check(made, INVITE)
+    for row in [*listed, revoked]:
+        check(row, ISSUED)
+    assert {made["id"], reading["id"], unused["id"]} <= {row["id"] for row in listed}
+    assert revoked["state"] == "revoked"
+    check(joined, PEER)
+    check(read, {"network": str, "id": ID, "role": {"reader"}, "apis": list})
+    assert all(API.match(api) for api in read["apis"])
+
+
+def test_a_ban_is_given_listed_and_lifted(home: Home) -> None:
+    """``ban PEER``, ``ban --list`` and ``ban --lift PEER``; whoever never joined is named by the whole id."""
+    stranger = "ab" * 32
+    given = home.json("ban", stranger)
+    listed = home.json("ban", "--list")
+    lifted = home.json("ban", "--lift", stranger)
+
+    for row in [given, *listed, lifted]:
+        check(row, BAN)
+    assert [row["id"] for row in listed] == [stranger]
+    assert (given["state"], lifted["state"], home.json("ban", "--list")) == ("banned", "lifted", [])
+
+
 def test_doctor_finds_a_healthy_machine(home: Home) -> None:
     """``doctor`` exits 0 where nothing is wrong, and prints JSON on demand."""
     document = home.json("doctor")
@@ -368,6 +445,16 @@ def test_doctor_finds_a_healthy_machine(home: Home) -> None:
         (["put", "k", "@/no/such/file"], 2),
         (["put", "k", "v", "--ttl", "-1"], 2),
         (["token", "--level", "god"], 2),
+        (["join", "nonsense"], 2),
+        (["invite", "--expires", "soon"], 2),
+        (["invite", "nonsense"], 2),
+        (["invite", "revoke", "000000000000"], 3),
+        (["ban"], 2),
+        (["ban", "nobody"], 3),
+        (["fault", "add", "flood"], 2),
+        (["fault", "add", "loss"], 2),
+        (["fault", "add", "cut", "--to", "nobody"], 3),
+        (["fault", "clear", "00000000"], 3),
     ],
 )
 def test_each_failure_has_its_exit_code_and_a_problem_document(
@@ -414,6 +501,8 @@ def test_a_token_file_decides_what_is_allowed(home: Home, tmp_path: Path) -> Non
         ("GET", "/docs", "none", None),
         ("GET", "/metrics", "read", None),
         ("GET", "/", "none", None),
+        ("GET", "/v1/faults", "admin", None),
+        ("DELETE", "/v1/faults", "admin", None),
     ],
 )
 def test_each_route_demands_its_level(home: Home, method: str, path: str, level: str, body: bytes | None) -> None:
@@ -495,6 +584,27 @@ def test_handover_over_http_needs_the_admin(home: Home) -> None:
     assert json.loads(content)["name"] != old
 
 
+def test_a_fault_over_http_is_the_admins(home: Home) -> None:
+    """``POST GET DELETE /v1/faults``, only with ``--faults``."""
+    api = api_of(home, "peer-3")
+
+    def ask(method: str, path: str, level: str, body: bytes | None = None) -> tuple[int, Any]:
+        headers = {"Content-Type": "application/json"} | bearer(home, level)
+        status, _, content = home.request(api, method, path, body=body, headers=headers)
+        return status, json.loads(content)
+
+    order = b'{"kind": "delay", "ms": 1, "seconds": 20}'
+    assert ask("POST", "/v1/faults", "member", order)[0] == 403
+    status, fault = ask("POST", "/v1/faults", "admin", order)
+    assert status == 200
+    check(fault, FAULT)
+    assert [row["id"] for row in ask("GET", "/v1/faults", "admin")[1]] == [fault["id"]]
+    assert [row["id"] for row in ask("DELETE", f"/v1/faults?id={fault['id']}", "admin")[1]] == [fault["id"]]
+    assert ask("DELETE", f"/v1/faults?id={fault['id']}", "admin")[0] == 404
+    status, problem = ask("POST", "/v1/faults", "admin", b'{"kind": "delay"}')
+    assert status == 400 and "`ms`" in problem["detail"]
+
+
 def test_errors_are_problem_documents(home: Home) -> None:
     """RFC 9457, also for what no route knows."""
     api = api_of(home, "peer-1")
@@ -512,7 +622,7 @@ def test_openapi_describes_every_route(home: Home) -> None:
 
     assert document["openapi"].startswith("3.1")
     wanted = {"/v1/health", "/v1/status", "/v1/members", "/v1/leader", "/v1/leader/handover", "/v1/kv", "/v1/kv/{key}"}
-    assert wanted | {"/v1/kv-watch", "/v1/events", "/metrics"} <= set(document["paths"])
+    assert wanted | {"/v1/kv-watch", "/v1/events", "/v1/faults", "/metrics"} <= set(document["paths"])
 
 
 def test_event_streams_resume_after_the_last_event_seen(home: Home) -> None:

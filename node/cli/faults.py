@@ -193,17 +193,18 @@ def _post(
     refusing: list[str] = []
     try:
         for name, order in orders.items():
-            try:
-                rows.append(_asked(options, name, "POST", "/v1/faults", order))
-            except CommandFailed as failure:
-                refusing.append(name)
-                is_last = not rows and len(refusing) == len(orders)
-                if failure.type != _DISABLED or is_last or not is_done_without(refusing):
-                    raise
+            with closing(_session(options, name)) as session:
+                try:
+                    rows.append(_asked(session, name, "POST", "/v1/faults", order))
+                except CommandFailed as failure:
+                    refusing.append(name)
+                    is_last = not rows and len(refusing) == len(orders)
+                    if failure.type != _DISABLED or is_last or not is_done_without(refusing):
+                        raise
     except CommandFailed:
         for row in rows:
-            with contextlib.suppress(CommandFailed):
-                _asked(options, row["on"], "DELETE", f"/v1/faults?id={row['id']}")
+            with contextlib.suppress(CommandFailed), closing(_session(options, row["on"])) as session:
+                _asked(session, row["on"], "DELETE", f"/v1/faults?id={row['id']}")
         raise
     return rows
 
@@ -218,21 +219,27 @@ def _everywhere(options: Options, on: Sequence[str], method: str, path: str) -> 
     asked: list[str] = []
     refusal: CommandFailed | None = None
     for name in chosen or _running(options):
-        try:
-            rows += _asked(options, name, method, path)
-        except CommandFailed as failure:
-            if failure.type == _DISABLED and not chosen:
-                refusal = failure
-                continue
-            if failure.type != "not-found":
-                raise
+        with closing(_session(options, name)) as session:
+            try:
+                rows += _asked(session, name, method, path)
+            except CommandFailed as failure:
+                if failure.type == _DISABLED and not chosen:
+                    refusal = failure
+                    continue
+                if failure.type != "not-found":
+                    raise
         asked.append(name)
     if not asked and refusal is not None:
         raise refusal
     return rows, asked
 
 
-def _asked(options: Options, name: str, method: str, path: str, order: Mapping[str, Any] | None = None) -> Any:
+def _session(options: Options, name: str) -> Session:
+    """Return a session with one peer; raises ``CommandFailed`` when there is none of that name."""
+    return Session(replace(options, peer=name, explain=False), "admin")
+
+
+def _asked(session: Session, name: str, method: str, path: str, order: Mapping[str, Any] | None = None) -> Any:
     """Return what one peer answers, with its name in each fault.
 
     Raises:
@@ -241,8 +248,7 @@ def _asked(options: Options, name: str, method: str, path: str, order: Mapping[s
     body = json.dumps(order).encode() if order is not None else None
     headers = {} if body is None else {"Content-Type": "application/json", "Content-Length": str(len(body))}
     try:
-        with closing(Session(replace(options, peer=name, explain=False), "admin")) as session:
-            document = session.request(method, path, headers=headers, body=body).document()
+        document = session.request(method, path, headers=headers, body=body).document()
     except CommandFailed as failure:
         failure.detail = f"{name}: {failure.detail}"
         raise
@@ -270,7 +276,7 @@ def _running(options: Options) -> list[str]:
 
 def _known(options: Options, name: str) -> KnownPeers:
     """Return whom names may mean, as one peer tells."""
-    with closing(Session(replace(options, peer=name, explain=False), "admin")) as session:
+    with closing(_session(options, name)) as session:
         rows = session.request("GET", "/v1/members").document()
     here = {peer.name: peer.id for peer in local_peers(network_of(options.network)) if peer.id is not None}
     return KnownPeers(names={str(row["id"]): str(row["name"]) for row in rows}, here=here)

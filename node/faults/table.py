@@ -42,12 +42,12 @@ class ActiveFault:
 
     order: FaultOrder
     ends_at: float
-    peers: frozenset[ShortId] | None
-    """None for everybody."""
+    others: frozenset[ShortId] | None
+    """Whom it is about; None for everybody."""
 
     def acts_on(self, peer: ShortId | None, direction: Direction) -> bool:
         """Return whether it hits what goes to or comes from ``peer``; None is somebody whose id is not known."""
-        return self.order.direction in (direction, "both") and (self.peers is None or peer in self.peers)
+        return self.order.direction in (direction, "both") and (self.others is None or peer in self.others)
 
     def document(self, now: float) -> Fault:
         """Return the JSON shape."""
@@ -90,10 +90,10 @@ class FaultTable:
                 next_step="clear some: pair fault clear [ID]",
             )
         id = self._new_id()
-        peers = None
+        others = None
         if order.peers is not None:
-            peers = frozenset(short_id_of(PeerId(bytes.fromhex(text))) for text in order.peers)
-        fault = self._faults[id] = ActiveFault(id, order, now + order.seconds, peers)
+            others = frozenset(short_id_of(PeerId(bytes.fromhex(text))) for text in order.peers)
+        fault = self._faults[id] = ActiveFault(id, order, now + order.seconds, others)
         return fault
 
     def remove(self, id: str, *, now: float) -> ActiveFault | None:
