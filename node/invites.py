@@ -11,6 +11,7 @@ from typing import Final
 
 from node.adapters import Disk
 from node.clock import steady_s, wall_ms
+from node.config import PeerConfig
 from node.errors import OperationError
 from node.shapes import InviteMade, InviteRow, text_of_time
 from protocol.doorway import (
@@ -37,7 +38,6 @@ from protocol.invites import (
     Role,
     encode_invite,
 )
-from protocol.network import NetworkIdentity
 from protocol.statements import Address
 from protocol.throttle import Throttle
 
@@ -53,7 +53,7 @@ class Invites:
     def __init__(
         self,
         *,
-        network: NetworkIdentity,
+        config: PeerConfig,
         disk: Disk,
         verifier: Verifier,
         addresses: Callable[[], Sequence[Address]],
@@ -66,7 +66,8 @@ class Invites:
             addresses: Returns where this peer's port can be reached.
             contacts: Returns where living members are, for a newcomer.
         """
-        self._network = network
+        self._config = config
+        self._network = config.network
         self._disk = disk
         self._verifier = verifier
         self._addresses = addresses
@@ -184,6 +185,8 @@ class Invites:
             mode=network.mode,
             open=network.open,
             contacts=tuple(self._contacts())[:CONTACTS_MAX],
+            profile=self._config.profile,
+            k=self._config.k,
         )
 
     def _guest(self) -> Guest:

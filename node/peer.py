@@ -128,7 +128,7 @@ class Peer:
         self._core = Core(self._core_start())
         self._members = MembershipView(self._core)
         self.invites = Invites(
-            network=config.network,
+            config=config,
             disk=disk,
             verifier=self._verifier,
             addresses=lambda: reachable_at(config.bind, self._core.descriptor.address.host, config.port),

@@ -18,6 +18,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from protocol import limits
+from protocol.config import Profile
 from protocol.errors import DecodeError
 from protocol.identity import Identity, Verifier
 from protocol.ids import PeerId, peer_id_of
@@ -88,6 +90,9 @@ class Welcome(DoorMessage, frozen=True, kw_only=True, tag=3):
     mode: Literal["available", "quorum"]
     open: bool
     contacts: Annotated[tuple[Address, ...], msgspec.Meta(max_length=CONTACTS_MAX)]
+    profile: Profile = "local"
+    k: Annotated[int, msgspec.Meta(ge=1, le=limits.HOLDERS_MAX)] = 8
+    """How the issuer runs, and so the newcomer unless it wants otherwise: members do best with the same times."""
 
     @property
     def network(self) -> NetworkIdentity:

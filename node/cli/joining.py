@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,7 @@ from node.cli.join_failures import failure_of, refused_invite
 from node.cli.options import Options, PairCommand, pass_options
 from node.cli.output import print_json, print_line, print_note
 from node.cli.start import begin_peer, check_reach
-from node.cli.start_options import peer_options, start_options, wishes_in
+from node.cli.start_options import Wishes, peer_options, start_options, wishes_in
 from node.cli.waiting import waiting
 from protocol.errors import InviteError
 from protocol.invites import TEXT_SIZE_MAX, Invite, decode_invite
@@ -43,7 +44,8 @@ _SEEDS_MAX: Final = 5
 def join(options: Options, /, invite: str, name: str | None, detach: bool, **given: Any) -> None:
     """Join a network by an invite (pair://…; - reads it from standard input, @FILE from a file), and run a peer.
 
-    Without --bind the peer listens on the address that this machine has on the way to the inviting peer.
+    Without --bind the peer listens on the address that this machine has on the way to the inviting peer; --profile and
+    --k are those of that peer unless given.
     """
     from protocol.identity import SEED_SIZE_BYTES, Identity
 
@@ -71,7 +73,7 @@ def join(options: Options, /, invite: str, name: str | None, detach: bool, **giv
     print_note(f"joined the network {network.name!r} in {time.monotonic() - began:.1f} s; starting {folder.name}")
     given["bind"] = given["bind"] or admission.own_host
     given["seeds"] = (*given["seeds"], *_seeds(admission))
-    begin_peer(options, network, folder, wishes, given, detach=detach)
+    begin_peer(options, network, folder, _as_the_issuer(wishes, admission), given, detach=detach)
 
 
 def _read(text: str) -> Invite:
@@ -169,6 +171,15 @@ def _other_network() -> CommandFailed:
         "the inviting peer answered for another network than the invite names: nothing was kept",
         next_step="ask for a new invite, and tell whoever runs that peer",
     )
+
+
+def _as_the_issuer(wishes: Wishes, admission: "Admission") -> Wishes:
+    """Return ``wishes`` with what was not asked for as the inviting peer runs."""
+    from protocol.doorway import Welcome
+
+    welcome = admission.answer
+    assert isinstance(welcome, Welcome), "who asks as a member is answered so"
+    return replace(wishes, profile=wishes.profile or welcome.profile, k=wishes.k or welcome.k)
 
 
 def _seeds(admission: "Admission") -> Sequence[str]:

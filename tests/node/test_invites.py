@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from node.adapters import Disk
+from node.config import PeerConfig
 from node.errors import OperationError
 from node.invites import Invites
 from node.knocking import Admission, BrokenOff, DoorClosed, NotReached, Refused, use_invite
@@ -69,7 +70,7 @@ class FakeDisk:
 
 def invites_on(disk: FakeDisk, *, port: Callable[[], int] = lambda: 1, banned: Sequence[PeerId] = ()) -> Invites:
     return Invites(
-        network=NETWORK,
+        config=PeerConfig(network=NETWORK, network_folder=Path(), name="alice", profile="lan", k=5),
         disk=cast(Disk, disk),
         verifier=CachingVerifier(),
         addresses=lambda: [Address("127.0.0.1", port())],
@@ -115,6 +116,7 @@ async def test_a_newcomer_gets_the_network_key_once(tmp_path: Path) -> None:
 
     assert isinstance(admission.answer, Welcome)
     assert admission.answer.network == NETWORK
+    assert (admission.answer.profile, admission.answer.k) == ("lan", 5)
     assert admission.issuer_at == Address("127.0.0.1", alice.port.port)
     assert admission.own_host == "127.0.0.1"
     assert NETWORK.key not in msgspec.json.encode(invite)

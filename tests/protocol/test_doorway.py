@@ -44,6 +44,8 @@ EXAMPLES: tuple[DoorMessage, ...] = (
         mode="available",
         open=False,
         contacts=(Address("192.0.2.1", 7400),),
+        profile="lan",
+        k=5,
     ),
     Guest(name="local", network_id=b"n" * 32, token="pairt_x", apis=("http://192.0.2.1:8400",)),
     TurnedAway(reason="used", wall_ms=1_800_000_000_000),
