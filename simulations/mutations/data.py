@@ -9,7 +9,7 @@ from protocol.dht_messages import RecordOutcome
 from protocol.ids import Digest, PeerId
 from protocol.records import Record
 from simulations.mutations.mutation import Mutation, Plant
-from simulations.mutations.scenes import crowd, deaths, lies, swizzle
+from simulations.mutations.scenes import crowd, deaths, growth, lies, swizzle
 
 _FORGOTTEN: Final = 4
 """One of so many parts of the space is forgotten."""
@@ -51,7 +51,9 @@ def _collect_tombstones(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _answer_before_sync(_: Any) -> Callable[..., Any]:
-    async def commit(self: Any, records: list[StoredRecord], *, is_replica: bool) -> list[RecordOutcome]:
+    async def commit(
+        self: Any, records: list[StoredRecord], *, sender: PeerId, is_replica: bool
+    ) -> list[RecordOutcome]:
         task = asyncio.get_running_loop().create_task(self._shelf.commit(records, is_replica=is_replica))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return [RecordOutcome(outcome="synced") for _ in records]
@@ -143,7 +145,7 @@ MUTATIONS: Final = (
         name="one holder is enough",
         summary="a write is acknowledged with the first holder's word",
         plants=(Plant("node.dht.storing:Storing._verdict", _one_is_enough),),
-        scenario=deaths,
+        scenario=growth,
     ),
     Mutation(
         name="stale accepted on put",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from protocol import limits
-from protocol.statements import Accusation, Evidence
+from protocol.statements import Accusation, Address, Evidence
 from simulations.mutations.mutation import Mutation, Plant
 from simulations.mutations.scenes import islands, lies, silence, swizzle
 
@@ -65,6 +65,14 @@ def _no_return(_: Any) -> Callable[..., list[Any]]:
     return wake
 
 
+def _no_second_asking(original: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    def wake(self: Any, *, own: Any, members: frozenset[Address], now: float) -> list[Any]:
+        has_met = len(members) > 1
+        return original(self, own=own, members=frozenset(self._contacts) if has_met else members, now=now)
+
+    return wake
+
+
 MUTATIONS: Final = (
     Mutation(
         name="missed refutation",
@@ -86,8 +94,11 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="the dead are not asked",
-        summary="failed members are never pinged again, so islands stay apart",
-        plants=(Plant("protocol.members.absent:Absent.wake", _no_return),),
+        summary="whoever failed is never asked again, as a member or as a seed, so islands stay apart",
+        plants=(
+            Plant("protocol.members.absent:Absent.wake", _no_return),
+            Plant("protocol.joining:Joining.wake", _no_second_asking),
+        ),
         scenario=islands,
     ),
     Mutation(

@@ -7,7 +7,6 @@ import msgspec
 
 from protocol.election.quorum import CLOCK_RATE_MAX, CLOCK_RATE_MIN
 from simulations.catalogue import SCENARIOS, Draw
-from simulations.cluster import SEEDS
 from simulations.faults import (
     AnyFault,
     ClockRate,
@@ -99,15 +98,18 @@ def crowd(seed: int) -> Scenario:
 
 
 def rivals(seed: int) -> Scenario:
-    """Slow links that reorder, while leaders die and freeze: candidates do not hear of each other in time."""
+    """Half of all datagrams are lost and some come late, while leaders die and freeze: candidates miss each other."""
     draw = _draw("hunt-rivals", seed)
     draws = draw.random()
-    slow = Links(at_s=1.0, delay_s=0.04, jitter_s=0.02, reordering=0.3, duplication=0.1, for_s=draw.at(0.9))
+    links = (
+        Links(at_s=1.0, delay_s=0.01, jitter_s=0.01, loss=0.5, duplication=0.1, for_s=draw.at(0.9)),
+        Links(at_s=1.0, peers=draw.shuffled()[:2], jitter_s=0.4, for_s=draw.at(0.9)),
+    )
     blows = [
         draws.choice((Kill(at_s=at_s, target="leader"), Pause(at_s=at_s, target="leader", for_s=1.0)))
         for at_s in (2.0, 4.0, 6.0, 8.0, 10.0, 12.0)
     ]
-    return draw.scenario(slow, *blows, *(Start(at_s=blow.at_s + _RESTARTED_AFTER_S, target="all") for blow in blows))
+    return draw.scenario(*links, *blows, *(Start(at_s=blow.at_s + _RESTARTED_AFTER_S, target="all") for blow in blows))
 
 
 def growth(seed: int) -> Scenario:
@@ -117,13 +119,11 @@ def growth(seed: int) -> Scenario:
 
 
 def islands(seed: int) -> Scenario:
-    """Two halves give each other up; nobody hears announcements, and only the larger half has all the seeds."""
+    """Two halves give each other up, and nobody hears announcements."""
     draw = _draw("hunt-islands", seed)
-    order = sorted(draw.names[SEEDS:], key=draw.shuffled().index)
-    few = order[: _NODES // 2]
-    many = [name for name in draw.names if name not in few]
+    order, half = draw.shuffled(), _NODES // 2
     return draw.scenario(
-        Partition(at_s=_BY_NOW_UNITED_S, groups=(tuple(few), tuple(many)), for_s=draw.at(0.7)), zeroconf=False
+        Partition(at_s=_BY_NOW_UNITED_S, groups=(order[:half], order[half:]), for_s=draw.at(0.7)), zeroconf=False
     )
 
 
@@ -151,17 +151,20 @@ def voters(seed: int) -> Scenario:
 
 
 def restarted_voters(seed: int) -> Scenario:
-    """One fixed voter after the other is cut off, while the other two die and start again at once."""
-    draw = _draw("hunt-restarted-voters", seed)
+    """One fixed voter after the other is cut off, while the other two die and start again at once.
+
+    With the leases of a larger network, so that one lasts longer than such a start.
+    """
+    draw = _draw("hunt-restarted-voters", seed, duration_s=24.0)
     names, draws = draw.names[:_VOTERS], draw.random()
     faults: list[AnyFault] = [*_rates(draw)]
     for turn in range(2 * _VOTERS):
-        at_s, alone = _BY_NOW_UNITED_S + 2.0 * turn, names[turn % _VOTERS]
-        faults.append(Partition(at_s=at_s, groups=(tuple(name for name in draw.names if name != alone),), for_s=0.7))
-        killed_s = at_s + draws.uniform(0.0, 0.1)
+        at_s, alone = _BY_NOW_UNITED_S + 3.0 * turn, names[turn % _VOTERS]
+        faults.append(Partition(at_s=at_s, groups=(tuple(name for name in draw.names if name != alone),), for_s=1.2))
+        killed_s = at_s + draws.uniform(0.0, 0.2)
         faults += [Kill(at_s=killed_s, target=name) for name in names if name != alone]
         faults.append(Start(at_s=killed_s + 0.01, target="all"))
-    return draw.scenario(*faults, voters=_VOTERS)
+    return draw.scenario(*faults, voters=_VOTERS, profile="lan")
 
 
 def _rates(draw: Draw) -> list[ClockRate]:
