@@ -5,8 +5,8 @@ best-ranked holder that is left, and later by the second, since the first may be
 with: both sides then offer what differs. So is one random member every few seconds, which catches the rest. Copies
 that are no longer this peer's are dropped once all holders confirmed that version or a newer one.
 
-Deaths come in groups, and in their first second users read from whoever is left: repair waits for that long, and
-then gives way (``give_way``) after each small step.
+Deaths come in groups, and in their first second users read from whoever is left: until then only the most urgent
+copies are made (``node.dht.first_aid``), and the rest gives way (``give_way``) after each small step.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from node.dht.first_aid import FirstAid
 from node.dht.outbox import REQUEST_TIMEOUT_S, Outbox
 from node.dht.shelf import BUCKETS, Shelf
 from node.dht.surroundings import Surroundings
@@ -31,7 +32,7 @@ _BATCH_S: Final = 0.02
 """Newcomers that come together are handled together."""
 
 _MOURNING_S: Final = 1.0
-"""How long after a death copies are made again, with all that died meanwhile; a newcomer is not kept waiting."""
+"""How long after a death all copies are made again, with all that died meanwhile; a newcomer is not kept waiting."""
 
 _SECOND_RANK_AFTER_S: Final = 1.0
 """How long the second-ranked holder leaves the work to the first."""
@@ -70,6 +71,7 @@ class Repair:
         self._around = surroundings
         self._shelf = shelf
         self._outbox = outbox
+        self._first_aid = FirstAid(surroundings, shelf, outbox)
         self._learn_collected = learn_collected
         self._placed = Placement(())
         self._newcomers: dict[PeerId, int] = {}
@@ -146,10 +148,12 @@ class Repair:
         due_at = asyncio.get_running_loop().time() + _MOURNING_S
         while self._fallen and not self._newcomers and asyncio.get_running_loop().time() < due_at:
             self._members_changed.clear()
+            await self._first_aid.give(self._placed, until=due_at, interrupt=self._members_changed)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due_at):
                     await self._members_changed.wait()
         await asyncio.sleep(_BATCH_S)
+        self._first_aid.end()
         await self._replace()
         self._newcomers_due.set()
         await self._finish_writes_of_fallen()
@@ -243,9 +247,7 @@ class Repair:
 
     async def _compare(self, peer_id: PeerId) -> None:
         tries = self._newcomers.pop(peer_id, _COMPARE_TRIES_MAX) + 1
-        request = Compare(
-            buckets=self._shelf.sums(peer_id), collected_before=self._shelf.store.collected_before
-        )
+        request = Compare(buckets=self._shelf.sums(peer_id), collected_before=self._shelf.store.collected_before)
         try:
             reply = await self._around.requester.request(peer_id, request, timeout_s=REQUEST_TIMEOUT_S)
         except PeerUnreachable:

@@ -10,7 +10,7 @@ All writes go through the shelf, which keeps the sums true and tells the listene
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Final
 
 from node.dht.holders import Holders
@@ -116,7 +116,7 @@ class Shelf:
         sums = self._sums.get(peer_id)
         return tuple(mark.to_bytes(8, "big") for mark in (sums or [0] * BUCKETS))
 
-    async def walk(self) -> AsyncIterator[tuple[Digest, int]]:
+    async def walk(self) -> AsyncGenerator[tuple[Digest, int], None]:
         """Go through place and stamp of all records as they were at the first step; others run in between."""
         for index, item in enumerate(list(self._stamps.items()), start=1):
             yield item

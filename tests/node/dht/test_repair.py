@@ -1,6 +1,8 @@
 """k copies again after each change of members, and nothing else moves."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -40,18 +42,73 @@ async def _lose(peer: FakePeer, place: Digest) -> Record:
 
 
 @in_virtual_time
-async def test_death_brings_k_copies_again_soon_and_leaves_users_the_first_second() -> None:
-    """Verdicts start re-replication, a second later: the best-ranked survivor gives the new holder its copy."""
+async def test_death_starts_copies_at_once_in_small_steps_and_all_of_them_a_second_later() -> None:
+    """Verdicts start re-replication: the best-ranked survivor gives a new holder its copy, five a second at first."""
     async with Cluster(12, k=4) as cluster:
-        keys = await filled(cluster, 100)
+        keys = await filled(cluster, 400)
         dead = cluster.peers[3]
         cluster.kill(dead)
+        before = cluster.requests("Offer")
         cluster.verdict(dead)
 
-        asked_before = cluster.requests("Offer", "Store")
-        await asyncio.sleep(0.9)
-        assert cluster.requests("Offer", "Store") == asked_before
+        await until(lambda: cluster.requests("Offer") > before, within_s=0.05)
+        await asyncio.sleep(0.8)
+        assert cluster.requests("Offer") - before <= 5 * 11
+        assert not all_placed(cluster, keys)
         await until(lambda: all_placed(cluster, keys), within_s=1)
+
+
+@in_virtual_time
+async def test_after_many_deaths_each_survivor_makes_its_most_urgent_copy_at_once() -> None:
+    """Of many that died at once: the record with the fewest copies left comes first, the others a second later."""
+    async with Cluster(16, k=4) as cluster:
+        keys = await filled(cluster, 60)
+        dead = cluster.peers[2:7]
+        copies_left: dict[Digest, int] = {}
+        urgencies: dict[bytes, list[int]] = {}
+        for key in keys:
+            left = [holder.peer_id for holder in cluster.holders(key) if holder not in dead]
+            copies_left[cluster.place_of(key)] = len(left)
+            if left and len(left) < 4:
+                urgencies.setdefault(left[0], []).append(len(left))
+        offered: dict[bytes, list[int]] = {}
+
+        def note(sender: bytes, request: Request) -> None:
+            if isinstance(request, Offer):
+                offered.setdefault(sender, []).extend(copies_left[holding.place] for holding in request.holdings)
+
+        for peer in cluster.peers:
+            peer.answers = note
+        cluster.kill(*dead)
+        cluster.verdict(*dead)
+        await asyncio.sleep(0.9)
+
+        assert any(len(set(numbers)) > 1 for numbers in urgencies.values())
+        assert offered == {sender: [min(numbers)] for sender, numbers in urgencies.items()}
+
+
+@in_virtual_time
+async def test_first_copies_after_deaths_are_not_made_twice() -> None:
+    """Verdicts about many come one after the other: what was given after the first is not given again."""
+    async with Cluster(12, k=4) as cluster:
+        await filled(cluster, 20)
+        offers: Counter[tuple[bytes, int, Digest]] = Counter()
+
+        def note_at(number: int) -> Callable[[bytes, Request], None]:
+            def note(sender: bytes, request: Request) -> None:
+                if isinstance(request, Offer):
+                    offers.update((sender, number, holding.place) for holding in request.holdings)
+
+            return note
+
+        for peer in cluster.peers:
+            peer.answers = note_at(peer.number)
+        for dead in cluster.peers[3:6]:
+            cluster.kill(dead)
+            cluster.verdict(dead)
+            await asyncio.sleep(0.3)
+
+        assert offers and set(offers.values()) == {1}
 
 
 @in_virtual_time
