@@ -206,7 +206,7 @@ def _is_deaf(row: Row, heard: Sounding) -> bool:
 
 def _unreached(network: NetworkFolder, peer: LocalPeer, unheard: Sequence[Row]) -> Finding:
     names = ", ".join(str(row["name"]) for row in unheard)
-    detail = f"{names} answer this command, but {peer.name} does not hear them: they do not reach it at {peer.address}"
+    detail = f"this command hears {names}, and {peer.name} does not: what is sent to {peer.address} does not arrive"
     step = f"let its port in through the firewall here for UDP and TCP, or {_again(peer)} --advertise ADDR"
     return Finding(f"{network.name}: {peer.name} reached", "broken", detail, step)
 
