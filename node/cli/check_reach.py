@@ -93,7 +93,10 @@ def seed_finding(network: NetworkFolder, text: str, heard: Sounding) -> Finding:
     match heard.tcp:
         case "another network":
             detail = "a peer answers there that has another network key"
-            step = f"join its network with its key: pair start --key-file COPY_OF_ITS_{network.key_path.name}"
+            step = (
+                "to join it, make an invite there with pair invite, give up the network here (pair down --purge) or"
+                " choose another PAIR_HOME, and pair join INVITE"
+            )
             return Finding(name, "broken", detail, step)
         case "this network":
             return _udp_filtered(name)

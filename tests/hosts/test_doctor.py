@@ -109,7 +109,7 @@ def test_another_network_key_is_named(pair: list[Host]) -> None:
     ada.start("--no-zeroconf")
     bob.start("--no-zeroconf", "--seed", ada.contact)
 
-    assert says(findings(bob)[f"local: seed {ada.contact}"], "broken", "another network key", "--key-file")
+    assert says(findings(bob)[f"local: seed {ada.contact}"], "broken", "another network key", "pair join INVITE")
 
 
 def test_seeds_that_lead_nowhere_are_named(pair: list[Host]) -> None:

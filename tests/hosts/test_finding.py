@@ -1,4 +1,4 @@
-"""Peers of five hosts find each other: by zeroconf alone, by a seed alone."""
+"""Peers of five hosts find each other: by zeroconf alone, by a seed alone, by an invite alone."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from tests.hosts.hosts import Host, hosts, wait_until_united
+from tests.hosts.hosts import API_PORT, PEER_PORT, Host, hosts, wait_until_united
 
 pytestmark = pytest.mark.processes
 
@@ -41,5 +41,17 @@ def test_five_hosts_find_each_other_by_one_seed_alone(five: list[Host]) -> None:
     for host in others:
         host.start("--no-zeroconf", "--key-file", str(first.key_file), "--seed", first.contact)
     first.start("--no-zeroconf")
+
+    wait_until_united(five)
+
+
+def test_five_hosts_find_each_other_by_one_invite_alone(five: list[Host]) -> None:
+    """All that a host has is one line of text: no key, no address, an empty home folder."""
+    first, *others = five
+    first.start("--no-zeroconf")
+    invite = first.json("invite", "--uses", str(len(others)))["invite"]
+    for host in others:
+        ports = ("--port", str(PEER_PORT), "--api-port", str(API_PORT))
+        host.ok("join", invite, "--name", host.name, "--detach", "--no-zeroconf", *ports)
 
     wait_until_united(five)
