@@ -86,7 +86,8 @@ class Invites:
                 ``disk-full``: it could not be kept.
         """
         addresses = tuple(self._addresses())[:ADDRESSES_MAX]
-        if role == "reader" and not self._disk.apis_here():
+        apis = list(self._disk.apis_here())[:CONTACTS_MAX] if role == "reader" else []
+        if role == "reader" and not apis:
             raise OperationError("not-ready", "this peer has no API to read from", next_step="wait and try again")
         issued = IssuedInvite(
             invite_id=os.urandom(INVITE_ID_SIZE_BYTES),
@@ -116,6 +117,7 @@ class Invites:
             expires=text_of_time(issued.expires_ms),
             issuer=invite.issuer.hex(),
             addresses=[str(address) for address in addresses],
+            apis=apis,
         )
 
     def listing(self) -> list[InviteRow]:

@@ -133,6 +133,9 @@ class InviteMade(msgspec.Struct, frozen=True, kw_only=True):
     addresses: list[str]
     """Where it waits for them."""
 
+    apis: list[str]
+    """Where a reader will read; empty for a member."""
+
 
 class InviteRow(msgspec.Struct, frozen=True, kw_only=True):
     """One invite as its issuer lists it."""

@@ -103,6 +103,7 @@ INVITE: Shape = {
     "expires": TIME,
     "issuer": ID,
     "addresses": list,
+    "apis": list,
 }
 ISSUED: Shape = {
     "id": INVITE["id"],

@@ -81,8 +81,14 @@ def _invite(options: Options, *, role: str | None, uses: int | None, expires_s: 
     who = "one machine" if made["uses"] == 1 else f"{made['uses']} machines"
     print_note(f"  with it {who} {what} until {made['expires']}: pair join INVITE")
     print_note(f"  it leads to {', '.join(made['addresses'])}; pair invite revoke {made['id'][:6]} takes it back")
-    if all(address.startswith(("127.", "[::1]")) for address in made["addresses"]):
+    if all(map(_is_of_this_machine, made["addresses"])):
         print_note("  that is this machine only: for others a peer must listen elsewhere (pair start --bind ADDR)")
+    elif made["apis"] and all(map(_is_of_this_machine, made["apis"])):
+        print_note("  but the APIs to read from are for this machine only: see pair start --api-bind ADDR")
+
+
+def _is_of_this_machine(address: str) -> bool:
+    return address.removeprefix("http://").startswith(("127.", "[::1]"))
 
 
 def _list(options: Options) -> None:

@@ -53,7 +53,14 @@ class FakeInvites:
     def create(self, *, role: Role, uses: int, expires_s: int) -> InviteMade:
         self.calls.append(("invite", role, uses, expires_s))
         return InviteMade(
-            invite="pair://a-aaaa", id="616263646566", role=role, uses=uses, expires="", issuer=PEER_ID, addresses=[]
+            invite="pair://a-aaaa",
+            id="616263646566",
+            role=role,
+            uses=uses,
+            expires="",
+            issuer=PEER_ID,
+            addresses=[],
+            apis=[],
         )
 
     def listing(self) -> list[InviteRow]:
