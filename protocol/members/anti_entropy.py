@@ -76,6 +76,10 @@ class AntiEntropy:
         self._pause_s = min(2 * self._pause_s, self._local.config.sync_interval_s)
         return [] if partner is None else [Tell(partner, Sync(buckets=self._buckets()))]
 
+    def agrees(self, sync: Sync) -> bool:
+        """Return whether another table is the same as far as digests tell."""
+        return sync.buckets == self._buckets()
+
     def answer(self, sync: Sync, *, sender: Member) -> list[MachineEffect]:
         """Return the evidence of the buckets that differ and, in the first half of an exchange, the own digests."""
         differs = [theirs != own for theirs, own in zip(sync.buckets, self._buckets(), strict=True)]

@@ -218,7 +218,8 @@ class Judge:
         if descriptor.boot != member.descriptor.boot:
             member.is_met = member.is_introduced = member.is_refusal_void = False
             member.learned_at = now
-            member.round_trip_s = None
+        if (descriptor.boot, descriptor.address) != (member.descriptor.boot, member.descriptor.address):
+            member.round_trip_s = member.held_sync = None  # whoever is at the new address has to answer first
         member.is_remembered = False
         self._table.describe(member, descriptor)
         self._recompute(member, now=now)

@@ -78,7 +78,7 @@ class Membership:
         for peer in remembered:
             self._judge.remember(peer, now=now)
         self._health: Final = LocalHealth(score_max=config.local_health_max)
-        pings = self._pings = Pings(table=table, news=news)
+        pings = self._pings = Pings(table=table, news=news, random=random)
         self._probes = Probes(local=local, table=table, pings=pings, health=self._health, now=now)
         self._relays = Relays(config=config, table=table, pings=pings)
         self._spreading = Spreading(local=local, table=table, news=news, pings=pings)
@@ -164,7 +164,7 @@ class Membership:
             case Gossip():
                 self._correct(member, self._take_updates(message.updates, now, effects), effects)
             case Sync():
-                effects += self._anti_entropy.answer(message, sender=member)
+                effects += self._answer_sync(message, member, now)
             case PingRequest():
                 effects += self._relays.asked(member, message, now=now)
             case IndirectAck():
@@ -280,9 +280,19 @@ class Membership:
                 self._judge.condemn(member, now=now)
         return effects
 
+    def _answer_sync(self, sync: Sync, member: Member, now: float) -> list[MachineEffect]:
+        """Compare tables; but a member may name any address as its own, and the answer is large: ask there first."""
+        if member.round_trip_s is not None or self._anti_entropy.agrees(sync):
+            return self._anti_entropy.answer(sync, sender=member)
+        member.held_sync = sync
+        return [self._pings.ping(member, now=now, carries_news=False)]
+
     def _take_ack(self, ack: Ack, member: Member, now: float, effects: list[MachineEffect]) -> None:
         sent = self._pings.answered(member, ack.sequence)
         if sent is not None:
+            held, member.held_sync = member.held_sync, None
+            if held is not None:
+                effects += self._anti_entropy.answer(held, sender=member)
             effects += self._pings.time_sample(member, sent, ack, now=now)
             effects += self._relays.answered(ack.sequence)
             self._probes.answered(sent)

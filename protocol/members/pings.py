@@ -5,6 +5,7 @@ refute at once (Lifeguard 2017, "Buddy System").
 """
 
 import math
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,6 +25,9 @@ UNANSWERED_MAX = 1024
 ROUND_TRIP_WEIGHT = 0.125
 """Share of a new sample in the smoothed round-trip time (RFC 6298)."""
 
+_STEP_BITS = 31
+"""Sequence numbers rise by at most so much: 63 bits last for four billion pings."""
+
 PROMPT_PAUSE_S = 0.2
 """Least time between two messages that only show a member what it is accused of."""
 
@@ -39,11 +43,12 @@ class SentPing:
 class Pings:
     """Makes pings, acks and gossip, and matches acks to pings."""
 
-    def __init__(self, *, table: MemberTable, news: News) -> None:
+    def __init__(self, *, table: MemberTable, news: News, random: random.Random) -> None:
         self.claim: LeaderClaim | None = None
         """Whom this peer follows, as the core says; rides on every ping and ack."""
         self._table = table
         self._news = news
+        self._random = random
         self._sequence = 0
         self._unanswered: dict[int, SentPing] = {}
         self._ran_since = -math.inf
@@ -53,13 +58,14 @@ class Pings:
         """The number of the newest ping."""
         return self._sequence
 
-    def ping(self, member: Member, *, now: float) -> Tell:
+    def ping(self, member: Member, *, now: float, carries_news: bool = True) -> Tell:
         """Return a new ping to ``member``."""
-        self._sequence += 1
+        # Not to be guessed: whoever repeats it received it, at the address that the member says is its own.
+        self._sequence += 1 + self._random.getrandbits(_STEP_BITS)
         self._unanswered[self._sequence] = SentPing(peer_id=member.peer_id, sent_at=now)
         if len(self._unanswered) > UNANSWERED_MAX:
             del self._unanswered[next(iter(self._unanswered))]
-        updates = self._updates(member, first=[], now=now)
+        updates = self._updates(member, first=[], now=now) if carries_news else ()
         return Tell(member.peer_id, Ping(sequence=self._sequence, updates=updates, claim=self.claim))
 
     def ack(self, member: Member, sequence: int, *, now: float, introduce: bool) -> Tell:

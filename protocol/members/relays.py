@@ -41,7 +41,8 @@ class Relays:
         target = self._table.find(PeerId(request.target))
         if target is None or target.peer_id == self._table.local_id or len(self._relays) >= RELAYS_MAX:
             return []
-        ping = self._pings.ping(target, now=now)
+        # Where nobody answered yet, a small ping: another member named the target, and that one its own address.
+        ping = self._pings.ping(target, now=now, carries_news=target.round_trip_s is not None)
         self._relays[self._pings.last_sequence] = Relay(
             requester=requester.peer_id, request=request, due=now + self._config.probe_timeout_s
         )

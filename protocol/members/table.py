@@ -12,6 +12,7 @@ from protocol.codec import encode_evidence
 from protocol.effects import MemberChanged, MemberState
 from protocol.ids import PeerId, ShortId, short_id_of
 from protocol.limits import COUNCIL_SIZE_MAX
+from protocol.messages import Sync
 from protocol.statements import Accusation, Descriptor, Leave
 
 LIVING_STATES: tuple[MemberState, ...] = ("alive", "suspect")
@@ -60,6 +61,9 @@ class Member:
 
     round_trip_s: float | None = None
     """Smoothed round-trip time of its acks; None before the first."""
+
+    held_sync: Sync | None = None
+    """A comparison of tables that waits until the member's address has answered a ping of ours."""
 
     @property
     def is_living(self) -> bool:

@@ -19,6 +19,7 @@ from tests.protocol.members.subject import (
     membership,
     messages,
     peer_id,
+    proved,
     receivers,
     run_until,
     state,
@@ -76,7 +77,7 @@ def test_a_remembered_member_that_said_goodbye_is_not_given_up_again() -> None:
 def test_remembered_members_do_not_look_like_a_complete_table() -> None:
     """Equal digests would hide that nobody vouched for them yet."""
     subject = membership(2, remembered=[descriptor(number) for number in range(3, 9)])
-    informed = membership(1, *range(3, 9), me=2)
+    informed = proved(membership(1, *range(3, 9), me=2), ME)
 
     subject.sync_with(peer_id(2), members=8, now=START)
     (sync,) = (message for message in messages(run_until(subject, START + 0.03)) if isinstance(message, Sync))

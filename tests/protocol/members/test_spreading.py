@@ -1,5 +1,6 @@
 """How word gets around: introductions, anti-entropy, and news that falls silent."""
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,8 +10,8 @@ from protocol.config import LOCAL
 from protocol.members.anti_entropy import FIRST_PAUSE_S, PAGES_MAX
 from protocol.members.news import News
 from protocol.members.pings import UPDATES_BUDGET_BYTES, pages_of
-from protocol.messages import Gossip, Ping, Sync
-from protocol.statements import Evidence
+from protocol.messages import Ack, Gossip, Ping, Sync
+from protocol.statements import Address, Evidence, signed
 from tests.examples import examples
 from tests.protocol.members.subject import (
     ME,
@@ -19,14 +20,17 @@ from tests.protocol.members.subject import (
     descriptor,
     evidence_in,
     gossip,
+    identity,
     leave,
     membership,
     messages,
     peer_id,
+    proved,
     receivers,
     run_until,
     tell,
 )
+from tests.protocol.samples import NETWORK_ID
 
 
 def taken(news: News, *, receiver: int = 50, members: int = 40, budget: int = UPDATES_BUDGET_BYTES) -> int:
@@ -119,7 +123,7 @@ def test_peer_that_knows_as_many_does_not_ask_its_contact() -> None:
 
 def test_answer_to_a_stranger_table_is_bounded() -> None:
     """A large difference takes several exchanges."""
-    subject = membership(*range(2, 400))
+    subject = proved(membership(*range(2, 400)), 2)
     sync = Sync(buckets=(b"\0" * 8,) * 16, receiver_boot=1)
 
     effects = subject.handle(sync, sender=peer_id(2), now=START)
@@ -127,6 +131,34 @@ def test_answer_to_a_stranger_table_is_bounded() -> None:
     assert len(receivers(effects, Gossip)) == PAGES_MAX
     for message in messages(effects):
         encode(message)  # raises when it fits no datagram
+
+
+def test_table_is_shown_only_where_a_ping_was_answered() -> None:
+    """A member may name anybody's address as its own: a small question is no reason to send much there."""
+    subject = membership(*range(2, 400))
+    sync = Sync(buckets=(b"\0" * 8,) * 16, receiver_boot=1)
+
+    asked = [*subject.handle(sync, sender=peer_id(2), now=START), *subject.handle(sync, sender=peer_id(2), now=START)]
+    pings = messages(asked, to=2)
+    assert [type(message) for message in pings] == [Ping, Ping] and receivers(asked, Gossip) == []
+    assert sum(len(encode(ping)) for ping in pings) < 2 * len(encode(sync))
+
+    guessed = Ack(sequence=1, wall_ms=0, receiver_boot=1)
+    assert receivers(subject.handle(guessed, sender=peer_id(2), now=START), Gossip) == []
+    answered = Ack(sequence=pings[1].sequence, wall_ms=0, receiver_boot=1)  # type: ignore[attr-defined]
+    assert len(receivers(subject.handle(answered, sender=peer_id(2), now=START + 0.01), Gossip)) == PAGES_MAX
+    assert len(receivers(subject.handle(sync, sender=peer_id(2), now=START + 0.02), Gossip)) == PAGES_MAX
+
+
+def test_moved_member_answers_anew_before_it_is_shown_the_table() -> None:
+    """At the address that it names now."""
+    subject = proved(membership(*range(2, 40)), 2)
+    moved = msgspec.structs.replace(descriptor(2), address=Address("192.0.2.1", 1), incarnation=1)
+    tell(subject, signed(moved, identity(2), NETWORK_ID), sender=2)
+
+    effects = subject.handle(Sync(buckets=(b"\0" * 8,) * 16, receiver_boot=1), sender=peer_id(2), now=START)
+
+    assert receivers(effects, Gossip) == [] and len(receivers(effects, Ping)) == 1
 
 
 def test_news_is_sent_a_bounded_number_of_times() -> None:
