@@ -49,7 +49,7 @@ class OneLeaderPerGroup(OutsideWatch):
 
     def counts(self) -> str:
         """Return what is counted."""
-        return "looks at groups that had been whole for two seconds"
+        return f"looks at groups that had been whole for {UNITED_AFTER_S * self.context.patience:g} s"
 
     def _groups(self) -> list[list[PeerSeen]]:
         """Return the sets of running peers in which everybody reaches everybody, and nobody else."""

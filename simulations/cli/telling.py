@@ -2,6 +2,7 @@
 
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 
 import msgspec
@@ -15,6 +16,7 @@ from simulations.verdict import Verdict
 
 EXIT_INTERRUPTED = 130
 _SEEDS_NAMED = 5
+_TEXT_WIDTH = 100
 
 
 def tell_verdict(verdict: Verdict, *, as_json: bool) -> None:
@@ -29,12 +31,16 @@ def tell_verdict(verdict: Verdict, *, as_json: bool) -> None:
     rows = [[check.name, "ok" if check.ok else "broken", check.detail] for check in verdict.checks]
     print_table(["check", "state", "detail"], rows)
     print_line("")
+    is_live = verdict.trace_sha256 is None
     print_table(
-        ["figure", "value"], [[figure_name(key), figure_text(key, value)] for key, value in verdict.figures.items()]
+        ["figure", "value"],
+        [[figure_name(key, is_live=is_live), figure_text(key, value)] for key, value in verdict.figures.items()],
     )
     print_line("")
-    if verdict.trace_sha256 is None:
-        print_line(f"not judged live: {', '.join(verdict.not_judged)}")
+    if is_live:
+        for line in textwrap.wrap(f"not judged live: {', '.join(verdict.not_judged)}", _TEXT_WIDTH):
+            print_line(line)
+        print_line("")
     else:
         print_line(f"trace   {verdict.trace_sha256}")
     print_line(f"replay  {escape(verdict.replay)}")

@@ -5,8 +5,10 @@ from typing import Final
 _UNITS: Final = {"_s": "s", "_ms": "ms", "_bytes": "bytes", "_mib": "MiB", "_percent": "%"}
 
 
-def figure_name(key: str) -> str:
+def figure_name(key: str, *, is_live: bool = False) -> str:
     """Return ``operations ok`` for ``operations_ok``, and nothing of the unit."""
+    if is_live and key == "simulated_s":
+        return "played live"
     return _without_unit(key)[0].replace("_", " ")
 
 

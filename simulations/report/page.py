@@ -77,7 +77,8 @@ def _figures(run: Run) -> Iterator[str]:
     yield '<h2 id="figures">Figures</h2>'
     yield '<dl class="tiles">'
     for key, value in run.verdict.figures.items():
-        yield f"<div><dt>{svg.words(figure_name(key))}</dt><dd>{svg.words(figure_text(key, value))}</dd></div>"
+        name = figure_name(key, is_live=run.record.is_live)
+        yield f"<div><dt>{svg.words(name)}</dt><dd>{svg.words(figure_text(key, value))}</dd></div>"
     yield "</dl>"
 
 
