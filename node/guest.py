@@ -35,10 +35,12 @@ class Guest(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet at once."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.write(frame(self._greeting))
 
     def data_received(self, data: bytes) -> None:
+        """Take what comes until it is a whole frame; nothing more than one is ever read."""
         if self._transport is None:
             return
         self._received += data
