@@ -27,6 +27,7 @@ def moment_of(network: NetworkSeen[PeerSeen], record: RunRecord, *, at_s: float,
     for table, count in living_tables(network).items():
         tables[len(table)] = tables.get(len(table), 0) + count
     is_healed = record.healed_s is not None
+    since_s = min([at_s - MOMENT_S, *(moment.at_s for moment in record.moments[-1:])])
     return Moment(
         at_s=at_s,
         up=sum(peer.is_up for peer in network.peers),
@@ -39,7 +40,7 @@ def moment_of(network: NetworkSeen[PeerSeen], record: RunRecord, *, at_s: float,
         faults_now=tuple(
             applied.text
             for applied in record.applied
-            if applied.began_s > at_s - MOMENT_S or (applied.ended_s > at_s and not is_healed)
+            if applied.began_s > since_s or (applied.ended_s > at_s and not is_healed)
         ),
         datagrams=datagrams,
     )

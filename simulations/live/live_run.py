@@ -194,7 +194,7 @@ class LiveRun:
             checker.scanned(now)
         sent = network.datagrams_sent()
         datagrams, self._sent_before = sent - self._sent_before, sent
-        moment = moment_of(network, self.record, at_s=now, datagrams=datagrams)
+        moment = moment_of(network, self.record, at_s=round(now, 1), datagrams=datagrams)
         self.record.moments.append(moment)
         if self._on_moment is not None:
             self._on_moment(moment)
