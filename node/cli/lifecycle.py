@@ -63,6 +63,9 @@ def down(options: Options, /, purge: bool) -> None:
         _print_down(options, [], "nothing runs here: there is no network on this machine")
         return
     with _lock(network, options), waiting("stopping the peers"):
+        if purge:
+            for peer in local_peers(network):
+                require_here(peer)
         peers = [peer for peer in local_peers(network) if peer.pid is not None]
         killed = end_peers(peers, timeout_s=_end_timeout_s(options))
         rows = local_peers(network)
