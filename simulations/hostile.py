@@ -60,6 +60,8 @@ _INTRODUCE_EVERY_S: Final = 1.0
 _REMEMBERED_MAX: Final = 2048
 _TERMS: Final = (2**16, 2**17, 2**32, 2**62)
 _BOOT_RANDOM_BITS: Final = 24
+_SAID_TO_BE_SYNCED: Final = RecordOutcome(outcome="synced")
+"""What keeps nothing can say that it does: a majority that counts it has one copy less."""
 
 
 class Hostiles:
@@ -211,7 +213,8 @@ class HostileMember(asyncio.DatagramProtocol):
             old = [record for record in self._records.values() if record.digest(open_network=False) == message.place]
             reply = Fetched(record=old[0] if old else None)
         elif isinstance(message, Store):
-            reply = Stored(outcomes=(RecordOutcome(outcome="refused", reason="disk-full"),) * len(message.records))
+            outcome = self._draws.choice((RecordOutcome(outcome="refused", reason="disk-full"), _SAID_TO_BE_SYNCED))
+            reply = Stored(outcomes=(outcome,) * len(message.records))
         elif isinstance(message, Compare):
             reply = Compared(differing=2**16 - 1, collected_before=2**62)
         elif isinstance(message, Offer):

@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks.bench import Bench
 from benchmarks.results import Outcome
-from benchmarks.rows import channel, durability, failover, hostility, simulator, start, values, verdicts
+from benchmarks.rows import channel, durability, failover, hostility, liars, simulator, start, values, verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,13 @@ ROWS: Final = (
         "closed ≤ 15 s, serves < 2 s after they left",
         "",
         hostility.measure_slow_connections,
+    ),
+    Row(
+        "liars",
+        "simulator: reads with a quorum by honest peers, 60 members of which 30 % lie",
+        "≥ 95 % right, 0 forged",
+        "all right",
+        liars.measure_liars,
     ),
     Row("channel", "a datagram sealed and opened, a request over mutual TLS", "", "", channel.measure_channel),
     Row(

@@ -6,15 +6,15 @@ Each run has a process of its own, whose processor time counts: what else the ma
 import asyncio
 import json
 import sys
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from benchmarks import worlds
+from benchmarks.apart import apart, given
 from benchmarks.bench import Bench, BenchError
 from benchmarks.programs import running
 from benchmarks.results import Outcome
 from simulations.mutations import MUTATIONS
-from simulations.sweep import Engine, local_engine
+from simulations.sweep import local_engine
 
 DATAGRAM_MUST_US: Final = 12.0
 DATAGRAM_GOAL_US: Final = 8.0
@@ -36,7 +36,6 @@ _PLAY: Final = (
     "from node.cli import main; main(['simulate', *sys.argv[2:]])"
 )
 _RUN_TIMEOUT_S: Final = 600.0
-_Result = TypeVar("_Result")
 
 
 async def measure_determinism(bench: Bench) -> Outcome:
@@ -63,7 +62,7 @@ async def measure_determinism(bench: Bench) -> Outcome:
 async def measure_datagram(bench: Bench) -> Outcome:
     """Let hosts echo datagrams that nobody decodes."""
     hosts, datagrams = bench.size(1000, 50), bench.size(1_000_000, 2000)
-    cost = await _apart(worlds.echoes, hosts, bench.seed, datagrams)
+    cost = await apart(worlds.echoes, hosts, bench.seed, datagrams)
     each_us = cost.processor_s / cost.datagrams * 1e6
     return Outcome(
         measured=f"{each_us:.1f} µs",
@@ -80,7 +79,7 @@ async def measure_speed(bench: Bench) -> Outcome:
     is_must = is_goal = True
     for peers, duration_s, must, goal in SPEED[: bench.size(len(SPEED), 1)]:
         nodes = bench.size(peers, 5)
-        verdict, cost = await _apart(worlds.play, "swizzle", nodes, bench.seed, bench.size(int(duration_s), 4))
+        verdict, cost = await apart(worlds.play, "swizzle", nodes, bench.seed, bench.size(int(duration_s), 4))
         speed = cost.simulated_s / cost.processor_s
         is_must, is_goal = is_must and speed >= must, is_goal and speed >= goal
         told.append(f"{nodes} peers: {speed:.1f}")
@@ -96,7 +95,7 @@ async def measure_speed(bench: Bench) -> Outcome:
 async def measure_bootstrap(bench: Bench) -> Outcome:
     """Start a thousand whole peers at once."""
     nodes = bench.size(1000, 10)
-    cost = await _apart(worlds.bootstrap, nodes, bench.seed)
+    cost = await apart(worlds.bootstrap, nodes, bench.seed)
     return Outcome(
         measured=f"{cost.processor_s:.1f} s",
         must=cost.processor_s <= BOOTSTRAP_MUST_S,
@@ -112,7 +111,7 @@ async def measure_bootstrap(bench: Bench) -> Outcome:
 async def measure_dht(bench: Bench) -> Outcome:
     """Build a DHT without membership, node by node."""
     nodes, lookups = bench.size(10_000, 50), bench.size(200, 10)
-    built, memory_mib = await _apart(worlds.build_dht, nodes, bench.seed, lookups)
+    built, memory_mib = await apart(worlds.build_dht, nodes, bench.seed, lookups)
     return Outcome(
         measured=f"{built.processor_s:.0f} s, {memory_mib:.0f} MiB",
         must=built.processor_s <= DHT_MUST_S and memory_mib <= DHT_MEMORY_MUST_MIB,
@@ -130,7 +129,7 @@ async def measure_sweep(bench: Bench) -> Outcome:
     count, nodes, duration_s = bench.size(200, 2), bench.size(20, 5), bench.size(60, 4)
     began = asyncio.get_running_loop().time()
     with local_engine() as engine:
-        plays = [_given(engine, worlds.play, "swizzle", nodes, seed, float(duration_s)) for seed in range(1, count + 1)]
+        plays = [given(engine, worlds.play, "swizzle", nodes, seed, float(duration_s)) for seed in range(1, count + 1)]
         verdicts = [(await played)[0] for played in plays]
     took_s = asyncio.get_running_loop().time() - began
     failed = [verdict for verdict in verdicts if verdict.verdict == "FAIL"]
@@ -150,7 +149,7 @@ async def measure_bugs(bench: Bench) -> Outcome:
     """Plant each bug and play seeds until a check fails."""
     seeds, names = bench.size(2000, 3), list(MUTATIONS)[: bench.size(len(MUTATIONS), 2)]
     with local_engine() as engine:
-        hunts = [_given(engine, worlds.catch, name, seeds) for name in names]
+        hunts = [given(engine, worlds.catch, name, seeds) for name in names]
         catches = [await hunt for hunt in hunts]
     caught = [catch for catch in catches if catch.seed is not None]
     return Outcome(
@@ -164,16 +163,6 @@ async def measure_bugs(bench: Bench) -> Outcome:
         ),
         figures={catch.mutation: catch.seed for catch in catches},
     )
-
-
-async def _apart(measure: Callable[..., _Result], *arguments: Any) -> _Result:
-    """Return what ``measure`` returns in a process of its own."""
-    with local_engine(1) as engine:
-        return await _given(engine, measure, *arguments)
-
-
-def _given(engine: Engine, measure: Callable[..., _Result], *arguments: Any) -> "asyncio.Future[_Result]":
-    return asyncio.get_running_loop().run_in_executor(engine.executor, measure, *arguments)
 
 
 async def _trace(seed: int, nodes: int, duration_s: int, *, hash_seed: str, padding: int) -> str:

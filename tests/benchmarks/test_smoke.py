@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 RUN_TIMEOUT_S = 300
 """Half a minute on a quiet machine; tests share theirs."""
 
-SIMULATED = [row.key for row in ROWS if row.measure.__module__ == "benchmarks.rows.simulator"]
+VIRTUAL = ("benchmarks.rows.simulator", "benchmarks.rows.liars")
+SIMULATED = [row.key for row in ROWS if row.measure.__module__ in VIRTUAL]
 ON_PROCESSES = [row.key for row in ROWS if row.key not in SIMULATED]
 
 
