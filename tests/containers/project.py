@@ -91,7 +91,7 @@ class Project:
             waiting[:] = [container for container in waiting if not self.is_ready(container)]
             return not waiting
 
-        until_blocking(all_ready, what=f"{len(containers)} ready peers", deadline_s=CHANGE_TIMEOUT_S)
+        eventually(all_ready, what=f"{len(containers)} ready peers")
 
     def members(self, container: str, token: str) -> dict[str, Any]:
         """Return the member table of a container's peer, by name."""
@@ -109,7 +109,7 @@ class Project:
                 return False
             return all(name in rows and rows[name]["state"] == state for name, state in states.items())
 
-        until_blocking(seen, what=f"members {dict(states)}", deadline_s=CHANGE_TIMEOUT_S)
+        eventually(seen, what=f"members {dict(states)}")
 
     def logs(self) -> str:
         """Return the ends of all containers' logs, for the message of a failure."""
@@ -121,6 +121,11 @@ class Project:
         """End the containers and delete their volume."""
         self.compose("down", "--volumes", "--timeout", "8")
         self._threads.shutdown()
+
+
+def eventually(condition: Callable[[], object], *, what: str) -> None:
+    """Wait for what becomes of a change to containers."""
+    until_blocking(condition, what=what, deadline_s=CHANGE_TIMEOUT_S)
 
 
 def request(port: int, method: str, path: str, token: str, body: bytes | None) -> tuple[int, bytes]:

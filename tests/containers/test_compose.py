@@ -15,8 +15,7 @@ import pytest
 
 from tests.containers.base_image import ROOT, make_base_image
 from tests.containers.engine import Engine, running_engine
-from tests.containers.project import CHANGE_TIMEOUT_S, IMAGE, Project, running_load
-from tests.waiting import until_blocking
+from tests.containers.project import IMAGE, Project, eventually, running_load
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("containers"), pytest.mark.timeout(600)]
 
@@ -55,10 +54,9 @@ def test_image_is_the_program_and_nothing_else(engine: Engine) -> None:
 def test_one_peer_leaves_in_good_order(engine: Engine) -> None:
     """``docker run`` alone founds a network; SIGTERM ends it before anybody kills it, with exit code 0."""
     container = engine.ok("docker", "run", "--detach", IMAGE).strip()
-    until_blocking(
+    eventually(
         lambda: "started peer-1" in logs_of(engine, container) or not engine.inspect(container)["State"]["Running"],
         what="the peer's start",
-        deadline_s=60,
     )
     assert engine.inspect(container)["State"]["Running"], logs_of(engine, container)
 
@@ -148,7 +146,7 @@ class Story:
         others = [container for container in self.project.containers() if container != victim]
         began = time.monotonic()
         self.engine.ok("docker", "kill", victim)
-        until_blocking(lambda: self.leader_at(others) not in (leader, None), what="another leader", deadline_s=CHANGE_TIMEOUT_S)
+        eventually(lambda: self.leader_at(others) not in (leader, None), what="another leader")
         self.tell(f"{leader} led and was killed; {self.leader_at(others)} leads {time.monotonic() - began:.1f} s later")
         for container in others:
             assert self.ask(container, "GET", f"/v1/kv/from/{leader}") == (200, leader.encode())
@@ -248,7 +246,7 @@ class Story:
 
     def leader(self) -> str:
         """Wait until all follow one, and return who."""
-        until_blocking(lambda: self.leader_at(self.project.containers()), what="one leader", deadline_s=CHANGE_TIMEOUT_S)
+        eventually(lambda: self.leader_at(self.project.containers()), what="one leader")
         return str(self.leader_at(self.project.containers()))
 
     def leader_at(self, containers: list[str]) -> str | None:
