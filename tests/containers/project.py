@@ -33,6 +33,7 @@ class Project:
         self.engine = engine
         self.name = name
         self._threads = engine.inside(4)
+        self._ports: dict[str, int] = {}
         self._environment = {"PAIR_IMAGE": IMAGE, **environment}
         plugin = engine.run("docker", "compose", "version").returncode == 0
         program = ["docker", "compose"] if plugin else ["docker-compose"]
@@ -46,7 +47,13 @@ class Project:
 
     def compose(self, *arguments: str) -> str:
         """Run Compose, which must succeed; return what it prints."""
+        self._ports.clear()
         return self.engine.ok(*self._compose, *arguments, environment=self._environment)
+
+    def change(self, *arguments: str) -> None:
+        """Do something to a container with ``docker``, which must succeed; its port may be another one afterwards."""
+        self._ports.clear()
+        self.engine.ok("docker", *arguments)
 
     def containers(self) -> list[str]:
         """Return the ids of the containers that run."""
@@ -63,8 +70,10 @@ class Project:
 
     def api_port(self, container: str) -> int:
         """Return the port of this machine under which the API of a container's peer is published."""
-        _, _, port = self.engine.ok("docker", "port", container, "8400/tcp").split()[0].rpartition(":")
-        return int(port)
+        if container not in self._ports:
+            _, _, port = self.engine.ok("docker", "port", container, "8400/tcp").split()[0].rpartition(":")
+            self._ports[container] = int(port)
+        return self._ports[container]
 
     def in_network(self, work: Callable[..., _T], *arguments: Any) -> Future[_T]:
         """Do ``work`` in a thread whose sockets are on the engine's host."""

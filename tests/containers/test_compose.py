@@ -145,12 +145,12 @@ class Story:
         victim = self.container_of(leader)
         others = [container for container in self.project.containers() if container != victim]
         began = time.monotonic()
-        self.engine.ok("docker", "kill", victim)
+        self.project.change("kill", victim)
         eventually(lambda: self.leader_at(others) not in (leader, None), what="another leader")
         self.tell(f"{leader} led and was killed; {self.leader_at(others)} leads {time.monotonic() - began:.1f} s later")
         for container in others:
             assert self.ask(container, "GET", f"/v1/kv/from/{leader}") == (200, leader.encode())
-        self.engine.ok("docker", "start", victim)
+        self.project.change("start", victim)
         self.settle()
         assert self.name_of(victim) == leader
 
@@ -158,11 +158,11 @@ class Story:
         """Taken off the network it is missed, and what is written meanwhile reaches it when it is back."""
         lost, *others = self.project.containers()
         name, network = self.name_of(lost), f"{self.project.name}_default"
-        self.engine.ok("docker", "network", "disconnect", network, lost)
+        self.project.change("network", "disconnect", network, lost)
         self.project.wait_for_states(others[0], self.token, {name: "failed"})
         assert self.ask(others[0], "PUT", "/v1/kv/cut", body=b"while it was away")[0] == 200
         began = time.monotonic()
-        self.engine.ok("docker", "network", "connect", "--alias", "peer", network, lost)
+        self.project.change("network", "connect", "--alias", "peer", network, lost)
         self.settle()
         self.tell(f"{name} was off the network; {time.monotonic() - began:.1f} s after its return all see each other")
         assert self.project.document(lost, "get", "cut", "--peer", name)["value"] == "while it was away"
@@ -197,8 +197,8 @@ class Story:
             for old in self.project.containers():
                 load.ports = [self.project.api_port(other) for other in self.project.containers() if other != old]
                 name = self.name_of(old)
-                self.engine.ok("docker", "stop", old)
-                self.engine.ok("docker", "rm", old)
+                self.project.change("stop", old)
+                self.project.change("rm", old)
                 self.project.compose("up", "--detach", "--no-build", "--no-recreate")
                 self.settle()
                 load.ports = self.ports()
