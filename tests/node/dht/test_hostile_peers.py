@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from node.dht import quotas
 from node.dht.surroundings import may_write
+from node.errors import OperationError
 from protocol import limits
 from protocol.dht_messages import Fetch, Fetched, Holding, Offer, Offered, RecordOutcome, Store, Stored
 from protocol.errors import StoreError
@@ -16,7 +17,7 @@ from protocol.messages import HandoverWish, Refusal, Reply, Request
 from protocol.records import UNSIGNED_WRITER, Record, owner_of, stamp_of
 from protocol.statements import signed
 from tests.examples import examples
-from tests.node.dht.cluster import START_MS, Cluster, FakePeer, get, put
+from tests.node.dht.cluster import START_MS, Cluster, FakePeer, delete, get, put
 from tests.node.dht.virtual_time import in_virtual_time
 from tests.protocol import samples
 
@@ -86,6 +87,42 @@ async def test_rollback_is_answered_with_the_newer_version() -> None:
 
         assert outcome.outcome == "stale"
         assert outcome.newer == (await get(cluster.peers[0], "color")).record.head
+
+
+@in_virtual_time
+async def test_two_values_of_one_version_are_settled_alike_everywhere() -> None:
+    """Equivocation: a writer signs both and tells each to another holder; one total order decides for all."""
+    async with Cluster(4) as cluster:
+        hostile, *others = cluster.peers
+        stamp = stamp_of(hostile.now_ms())
+        versions = [record_of(hostile, value=value, stamp=stamp) for value in (b"red", b"blue")]
+        for holder, version in zip(others[:2], versions, strict=True):
+            await hostile.request(holder.peer_id, Store(records=(version,)), timeout_s=1)
+
+        for reader in others:
+            assert (await get(reader, "color", quorum=True)).record == max(versions, key=lambda version: version.order)
+        await asyncio.sleep(10)
+        place = versions[0].digest(open_network=False)
+        assert {peer.store.read(place).value for peer in others} == {(await get(others[0], "color")).record.value}
+
+
+@in_virtual_time
+async def test_old_version_brings_no_deleted_key_back() -> None:
+    """Whoever kept a version may bring it again and again: the tombstone is newer."""
+    async with Cluster(3) as cluster:
+        hostile, writer, reader = cluster.peers
+        await put(writer, "color", b"red")
+        old = (await get(reader, "color")).record
+        await delete(writer, "color")
+        for _ in range(20):
+            for holder in (writer, reader):
+                await hostile.request(holder.peer_id, Store(records=(old,)), timeout_s=1)
+            await asyncio.sleep(1)
+
+        for peer in cluster.peers:
+            with pytest.raises(OperationError) as gone:
+                await get(peer, "color", quorum=True)
+            assert gone.value.type == "not-found"
 
 
 @pytest.mark.parametrize("usage", [(limits.RECORDS_PER_OWNER_MAX, 0), (0, limits.BYTES_PER_OWNER_MAX)])
