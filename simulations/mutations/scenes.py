@@ -153,9 +153,10 @@ def voters(seed: int) -> Scenario:
 def restarted_voters(seed: int) -> Scenario:
     """One fixed voter after the other is cut off, while the other two die and start again at once.
 
-    With the leases of a larger network, so that one lasts longer than such a start.
+    With the leases of a larger network, so that one lasts longer than such a start, and without anybody else, who
+    would tell them whom they followed.
     """
-    draw = _draw("hunt-restarted-voters", seed, duration_s=24.0)
+    draw = _draw("hunt-restarted-voters", seed, duration_s=24.0, nodes=_VOTERS)
     names, draws = draw.names[:_VOTERS], draw.random()
     faults: list[AnyFault] = [*_rates(draw)]
     for turn in range(2 * _VOTERS):
@@ -183,5 +184,5 @@ def _lost_one_by_one(draw: Draw, leader: str, voter: str, *, at_s: float) -> lis
     ]
 
 
-def _draw(name: str, seed: int, duration_s: float = _DURATION_S) -> Draw:
-    return Draw(name=name, summary="", nodes=_NODES, seed=seed, duration_s=duration_s, k=_K)
+def _draw(name: str, seed: int, *, duration_s: float = _DURATION_S, nodes: int = _NODES) -> Draw:
+    return Draw(name=name, summary="", nodes=nodes, seed=seed, duration_s=duration_s, k=_K)
