@@ -25,18 +25,18 @@ def status(options: Options, /) -> None:
         return
     counts, is_banned = document["members"], "banned" in document
     for name, value in [
-        ("peer", f"{escape(document['name'])}  {document['id']}"),
-        ("network", f"{escape(document['network'])} ({document['mode']}, profile {document['profile']})"),
+        ("peer", f"{document['name']}  {document['id']}"),
+        ("network", f"{document['network']} ({document['mode']}, profile {document['profile']})"),
         ("ready", "yes" if document["ready"] else "no: it is banned" if is_banned else "not yet: it has met nobody"),
         ("role", f"{document['role']} in term {document['term']}"),
         ("leader", document["leader"] or "none just now"),
         ("banned", f"by the admin, since {document['banned']}: no member hears it" if is_banned else ""),
         ("members", ", ".join(f"{counts[state]} {state}" for state in ("alive", "suspect", "failed", "left"))),
         ("keys", f"{document['keys_held']} held here"),
-        ("running", f"{_duration(document['uptime_s'])}, version {escape(document['version'])}"),
+        ("running", f"{_duration(document['uptime_s'])}, version {document['version']}"),
     ]:
         if value:
-            print_line(f"{name:8}  {value}")
+            print_line(f"{name:8}  {escape(value)}")
     _print_explain(options, document["id"])
 
 
@@ -85,10 +85,8 @@ def _print_leader(document: dict[str, Any], options: Options) -> None:
     elif document["id"] is None:
         print_line("there is no leader just now")
     else:
-        print_line(
-            f"{escape(document['name'])} leads since {document['since']} in term {document['term']}"
-            f"  {document['address']}  {document['id']}"
-        )
+        lead = f"{document['name']} leads since {document['since']} in term {document['term']}"
+        print_line(escape(f"{lead}  {document['address']}  {document['id']}"))
 
 
 def _print_explain(options: Options, served_by: str) -> None:

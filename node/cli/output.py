@@ -7,6 +7,7 @@ else to standard error.
 
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ _COLOURS: Final = {
     "failed": "31", "crashed": "31", "broken": "31",
 }  # fmt: skip
 """Colour of a whole cell in a column of states, as a number of SGR (ECMA-48, section 8.3.117)."""
+
+_COLOUR: Final = re.compile(r"(\x1b\[[0-79;]*m)")
+"""A colour, for ``print_line``; no 8, which would hide text (ECMA-48, section 8.3.117)."""
 
 _COLOURED_COLUMNS: Final = ("state", "role")
 
@@ -37,8 +41,10 @@ def escape(text: str, *, keep: str = "") -> str:
 
 
 def print_line(text: str) -> None:
-    """Print one line of a result; the caller has escaped what is foreign in it."""
-    sys.stdout.write(text + "\n")
+    """Print one line of a result, or several; whatever would move a cursor is escaped, colours stay."""
+    pieces = _COLOUR.split(text)
+    sys.stdout.write("".join(piece if index % 2 else escape(piece, keep="\n\t") for index, piece in enumerate(pieces)))
+    sys.stdout.write("\n")
 
 
 def counted(number: int, what: str) -> str:
