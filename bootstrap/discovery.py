@@ -38,7 +38,7 @@ CANDIDATES_MAX: Final = 256
 """Addresses waiting to be given, and addresses remembered as given; a flood of services fills no more."""
 
 CANDIDATE_PAUSE_S: Final = 0.1
-"""Between two addresses: a flood of services makes this peer dial ten a second at most."""
+"""Between two addresses: a flood of services makes this peer try ten new ones a second at most."""
 
 ADDRESSES_PER_INSTANCE_MAX: Final = 4
 """Addresses taken from one instance."""
