@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import socket
 import subprocess
 import threading
 import time
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote, urlsplit
 
 import psutil
 import pytest
@@ -182,8 +184,13 @@ def test_hostile_peer_cannot_talk_to_the_terminal(home: Home, hostile_api: str, 
 
 def test_log_holds_one_line_for_each_event_and_nothing_that_moves_a_cursor(home: Home) -> None:
     """Whatever others made the peer log."""
+    run = json.loads((home.folder / "local" / "peer-1" / "run.json").read_text())
     for text in HOSTILE:
-        ask(home, "peer-1", "GET", f"/v1/kv?{'x' * 10}={json.dumps(text)[1:-1]}")
+        ask(home, "peer-1", "GET", f"/v1/kv?key={quote(text)}&unknown={quote(text)}")
+        for address in (run["address"], urlsplit(run["api"]).netloc):
+            host, _, port = address.rpartition(":")
+            with socket.create_connection((host, int(port)), timeout=10) as stranger:
+                stranger.sendall(f"GET /{text} HTTP/1.1\r\nHost: {text}\r\nX-{text}: {text}\r\n\r\n".encode())
     for log in home.folder.glob("*/*/peer.log"):
         assert unsafe(log.read_bytes()) == []
 
