@@ -2,7 +2,8 @@
 
     start → workload and faults → heal → settle → final reads → verdict
 
-Time begins when the first peers serve, so that a busy machine does not use up the scenario with starting.
+Time begins when the first peers serve and follow a leader, so that a busy machine does not use up the scenario with
+starting.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ from simulations.live.founding import NETWORK, Founding, Keeper
 from simulations.live.nemesis import LiveNemesis
 from simulations.live.network import LiveNetwork
 from simulations.live.requests import Requests
+from simulations.looking import leaders_of
 from simulations.record import Moment, RunRecord
 from simulations.scenario import Scenario
 from simulations.verdict import Check, Verdict
@@ -42,6 +44,7 @@ PATIENCE: Final = 2.0
 """Times within which something must have happened are stretched so: a real machine does other things as well."""
 
 _LOOK_EVERY_S: Final = 0.5
+_FORM_TIMEOUT_S: Final = 10.0
 _TRACEBACK: Final = "Traceback (most recent call last)"
 _ASK_EVERY_S: Final = 0.1
 """How often it is asked whether somebody wants the run to end."""
@@ -141,6 +144,7 @@ class LiveRun:
         await nemesis.start_first([peer.name for peer in network.peers[: scenario.begin_with or scenario.nodes]])
         if network.endings:
             raise EnvironmentFault(network.endings[0], next_step="try again, or with fewer --nodes")
+        await self._form(network)
         network.begin()
         context = OutsideContext(network, record.history, scenario, network.now_s, patience=PATIENCE)
         calm = Calm(context)
@@ -162,6 +166,16 @@ class LiveRun:
             await clients.read_everything(clients.keys)
             for task in watching:
                 task.cancel()
+
+    async def _form(self, network: LiveNetwork) -> None:
+        """Wait until the peers that run follow one leader; not for long, and not where a cut keeps them apart."""
+        ends_s = network.now_s() + _FORM_TIMEOUT_S
+        while network.now_s() < ends_s and not network.cut:
+            await network.look()
+            running = network.running()
+            if running and list(leaders_of(network).values()) == [len(running)]:
+                return
+            await asyncio.sleep(_ASK_EVERY_S)
 
     async def _settle(self, network: LiveNetwork) -> None:
         """Wait until all has been well for a while, or until it should have been."""
