@@ -1,12 +1,15 @@
 """Checks of one network on this machine: keys, locks, its peers, the ways to others, damaged files."""
 
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from bootstrap.home import NetworkFolder
 from bootstrap.locks import FolderInUse
+from bootstrap.reader import read_reader
 from bootstrap.voters import read_voters
+from node.api_client import ApiClient, ApiError
 from node.cli.check_peers import peer_findings
 from node.cli.check_reach import reach_findings
 from node.cli.findings import Finding, broken_by
@@ -14,6 +17,8 @@ from node.cli.peers import LocalPeer, local_peers
 from protocol.errors import EnvironmentFault
 
 _DAMAGED_SHOWN_MAX: Final = 20
+_APIS_MAX: Final = 8
+_ANSWER_TIMEOUT_S: Final = 2.0
 
 
 def network_findings(network: NetworkFolder) -> list[Finding]:
@@ -28,6 +33,26 @@ def network_findings(network: NetworkFolder) -> list[Finding]:
     findings += _voters(network, peers)
     findings += reach_findings(network, peers)
     findings += _damaged(network, peers)
+    return findings
+
+
+def reader_findings(network: NetworkFolder) -> list[Finding]:
+    """Return what is found of a network that this machine was invited to read: which of its peers answer."""
+    name = f"{network.name}: reading"
+    try:
+        reader = read_reader(network)
+    except EnvironmentFault as fault:
+        return [broken_by(name, fault)]
+    apis = () if reader is None or network.exists() else reader.apis[:_APIS_MAX]
+    findings = []
+    for api in apis:
+        with closing(ApiClient(api)) as client:
+            try:
+                client.request("GET", "/v1/health", timeout_s=_ANSWER_TIMEOUT_S)
+                findings.append(Finding(name, "ok", f"{api} answers"))
+            except ApiError as error:
+                step = "start that peer with --api-bind, or ask for an invite of another: pair invite --role reader"
+                findings.append(Finding(name, "warning", f"{api} does not: {error}", step))
     return findings
 
 

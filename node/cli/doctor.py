@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from bootstrap.home import NetworkFolder
+from bootstrap.home import NetworkFolder, pair_home
+from bootstrap.reader import networks_read
 from node.cli.check_machine import machine_findings
-from node.cli.check_network import network_findings
+from node.cli.check_network import network_findings, reader_findings
 from node.cli.findings import Finding
 from node.cli.options import Options, PairCommand, pass_options
 from node.cli.output import escape, is_terminal, print_json, print_line, print_table
@@ -41,6 +42,8 @@ def doctor(options: Options, /, voter: str | None, bundle: str | None) -> int:
         findings = machine_findings()
         for network in networks:
             findings += network_findings(network)
+        for network in networks_read(pair_home()) if options.network is None else ():
+            findings += reader_findings(network)
     if bundle is not None:
         findings.append(_bundle(bundle, networks, findings))
     is_broken = any(finding.state == "broken" for finding in findings)

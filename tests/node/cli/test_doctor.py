@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 
 from bootstrap.home import NetworkFolder
+from bootstrap.reader import ReaderFile, save_reader
 from node.cli.scrubbing import REMOVED, Scrubber
 from tests.faults.small_disk import home_with_small_disk
 from tests.running import PAIR, Home
@@ -81,6 +82,18 @@ def test_files_that_were_set_aside_are_listed(home: Home) -> None:
     assert [row["state"] for row in rows] == ["warning", "warning"]
     assert "vote.damaged-1700000000" in rows[0]["detail"]
     assert "records.sqlite" in rows[1]["detail"] and rows[1]["next_step"].endswith("pair restart peer-1")
+
+
+def test_a_reader_hears_whether_anybody_answers(home: Home) -> None:
+    """It has no key and no peer; what it has are addresses."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        api = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    reader = ReaderFile(name="far", id="0" * 64, token="pair_r_secret-of-a-reader", apis=(api,))
+    save_reader(NetworkFolder(home.folder / "far"), reader)
+
+    found = findings(home)["far: reading"]
+
+    assert found["state"] == "warning" and api in found["detail"] and "--role reader" in found["next_step"]
 
 
 @pytest.mark.processes
