@@ -207,7 +207,9 @@ class Simulation:
     def _verdict(self) -> Verdict:
         scenario = self._scenario
         self.record.checkpoints = list(self._network.trace.checkpoints)
-        checks = (*self._own_checks(), *(checker.finished() for checker in self._checkers))
+        unseen = [each for each in self._checkers if self.record.cut_short and each.is_of_the_end]
+        judging = [each for each in self._checkers if each not in unseen]
+        checks = (*self._own_checks(), *(checker.finished() for checker in judging))
         return Verdict(
             scenario=scenario.name,
             nodes=scenario.nodes,
@@ -218,6 +220,7 @@ class Simulation:
             trace_sha256=self._network.trace.digest,
             replay=f"pair simulate {scenario.name} --nodes {scenario.nodes} --seed {self._seed}"
             f" --duration {scenario.duration_s:g}",
+            not_judged=tuple(checker.name for checker in unseen),
         )
 
     def _own_checks(self) -> Iterator[Check]:
@@ -234,9 +237,9 @@ class Simulation:
             ok=not endings,
             detail=f"{len(endings)}, the first: {endings[0]}" if endings else f"{len(self.cluster.peers)} peers",
         )
-
-        yield recovery(self.cluster, self.record)
-        yield promised(self.record, elections=self._elections)
+        if not self.record.cut_short:
+            yield recovery(self.cluster, self.record)
+            yield promised(self.record, elections=self._elections)
 
     def _figures(self) -> dict[str, float]:
         counts = self._network.counts

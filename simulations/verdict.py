@@ -30,4 +30,5 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The command that repeats the run."""
 
     not_judged: tuple[str, ...] = ()
-    """Checks that a live run says nothing about."""
+    """Checks that this run says nothing about: a live one of what only a simulation sees, one that was cut short of the
+    end."""

@@ -39,6 +39,8 @@ class Checker(Protocol):
     """Something that must hold throughout a run, or at its end."""
 
     name: str
+    is_of_the_end: bool
+    """Whether it can be judged only once all has healed: a run that is cut short says nothing of it."""
 
     def observed(self, observation: Observation) -> None:
         """Take what a peer signed or reported, as it happens."""
@@ -54,6 +56,7 @@ class _Look(Generic[NetworkT_co]):
     """Base of the checkers: looks at nothing, counts, and keeps the first violation."""
 
     name = ""
+    is_of_the_end = False
 
     def __init__(self, context: Scope[NetworkT_co]) -> None:
         self.context: Final = context

@@ -15,6 +15,7 @@ class OneLeaderInTheEnd(OutsideWatch):
     """All peers run and follow one of them."""
 
     name = "one leader in the end"
+    is_of_the_end = True
 
     def conclude(self) -> None:
         """Ask every peer whom it follows."""
@@ -47,6 +48,7 @@ class EqualTables(OutsideWatch):
     """All peers have the same member table: the same members, states and descriptors."""
 
     name = "equal member tables in the end"
+    is_of_the_end = True
 
     def conclude(self) -> None:
         """Compare every table with that of the first peer, and all of them with who is there."""
@@ -82,6 +84,7 @@ class EnoughCopies(OutsideWatch):
     """The k peers closest to each key hold its newest version, and so its tombstone."""
 
     name = "k copies of everything in the end"
+    is_of_the_end = True
 
     def conclude(self) -> None:
         """Look at every disk."""

@@ -65,6 +65,7 @@ class EverybodyAnswersAlike(OutsideWatch):
     """After healing, every peer answers each key alike, and with the newest acknowledged write or a later one."""
 
     name = "every peer answers alike"
+    is_of_the_end = True
 
     def __init__(self, context: OutsideContext, times: NetworkTimes) -> None:
         super().__init__(context)

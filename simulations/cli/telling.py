@@ -37,11 +37,11 @@ def tell_verdict(verdict: Verdict, *, as_json: bool) -> None:
         [[figure_name(key, is_live=is_live), figure_text(key, value)] for key, value in verdict.figures.items()],
     )
     print_line("")
-    if is_live:
-        for line in textwrap.wrap(f"not judged live: {', '.join(verdict.not_judged)}", _TEXT_WIDTH):
+    if verdict.not_judged:
+        for line in textwrap.wrap(f"not judged: {', '.join(verdict.not_judged)}", _TEXT_WIDTH):
             print_line(line)
         print_line("")
-    else:
+    if not is_live:
         print_line(f"trace   {verdict.trace_sha256}")
     print_line(f"replay  {escape(verdict.replay)}")
 

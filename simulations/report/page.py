@@ -95,7 +95,7 @@ def _checks(run: Run) -> Iterator[str]:
         )
     yield "</ul>"
     if run.verdict.not_judged:
-        yield f"<p>Not judged live: {svg.words(', '.join(run.verdict.not_judged))}.</p>"
+        yield f"<p>Not judged: {svg.words(', '.join(run.verdict.not_judged))}.</p>"
 
 
 def _panel(panel: Panel) -> Iterator[str]:

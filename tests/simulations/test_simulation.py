@@ -73,7 +73,7 @@ def test_what_the_scenario_expects_is_checked() -> None:
     ("error", "told"), [(KeyboardInterrupt(), "interrupted"), (RuntimeError("a bug"), "RuntimeError: a bug")]
 )
 def test_a_run_that_ends_early_says_why_and_when(error: BaseException, told: str) -> None:
-    """A partial verdict is a verdict; the collector is as it was."""
+    """A partial verdict judges what was seen, not what only the end shows; the collector is as it was."""
 
     def stop(moment: Moment) -> None:
         if moment.at_s > 1.5:
@@ -82,7 +82,8 @@ def test_a_run_that_ends_early_says_why_and_when(error: BaseException, told: str
     was_on = gc.isenabled()
     simulation = played(scenario(), stop)
 
-    assert failed(simulation)["the run came to its end"] == f"after 2.0 s: {told}"
+    assert failed(simulation) == {"the run came to its end": f"after 2.0 s: {told}"}
+    assert "one leader in the end" in simulation.verdict.not_judged  # type: ignore[attr-defined]
     assert gc.isenabled() == was_on
     assert asyncio.events._get_running_loop() is None
 
