@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from protocol.identity import Identity
     from protocol.network import Mode, NetworkIdentity
 
+READER_NAME: Final = "reader.json"
+"""File of a machine that reads a network and is no member of it; see ``bootstrap.reader``."""
+
 TOKEN_PREFIX: Final = "pairt_"
 """Starts every token, so that scanners and the filter of the log recognise one."""
 
@@ -142,6 +145,7 @@ class NetworkFolder:
             self.tokens()
             return network
         self._refuse_lost_key()
+        self._refuse_namesake()
         make_private_folder(self.path)
         admin = open_admin(name) if open else create_key(self.path / "admin.key")
         key = open_network_key(name) if open else os.urandom(NETWORK_KEY_SIZE_BYTES)
@@ -305,6 +309,13 @@ class NetworkFolder:
         if content is None:
             raise _no_key(self.key_path)
         return _decode(content, NetworkKeyFile, self.key_path)
+
+    def _refuse_namesake(self) -> None:
+        if (self.path / READER_NAME).exists():
+            raise ConfigError(
+                f"this machine reads a network called {self.name!r} that others founded",
+                next_step=f"found one with another name: --network NAME; or delete {self.path / READER_NAME}",
+            )
 
     def _refuse_lost_key(self) -> None:
         # Asked again after the look at the peers: another founder may have been faster.

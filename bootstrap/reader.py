@@ -1,18 +1,15 @@
 """``reader.json``: what a machine has that was invited to read only, in the folder of the network (decision 0010).
 
-It stands in the place of ``network.key``: a reader runs no peer and cannot join, it asks peers elsewhere.
+It stands in the place of ``network.key``: a reader runs no peer, it asks those of other machines.
 """
 
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from bootstrap.files import create_once, make_private_folder, os_errors, read_private
-from bootstrap.home import NetworkFolder
+from bootstrap.home import READER_NAME, NetworkFolder
 from protocol.errors import ConfigError, StoreError
-
-FILE_NAME: Final = "reader.json"
 
 
 class ReaderFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +35,7 @@ def read_reader(network: NetworkFolder) -> ReaderFile | None:
         ConfigError: Other users may read the file, or another user owns it.
         StoreError: It is damaged or cannot be read.
     """
-    path = network.path / FILE_NAME
+    path = network.path / READER_NAME
     content = read_private(path)
     if content is None:
         return None
@@ -57,7 +54,7 @@ def networks_read(home: Path) -> list[NetworkFolder]:
         StoreError: The folder cannot be listed.
     """
     with os_errors(f"list {home}"):
-        found = sorted(home.glob(f"*/{FILE_NAME}"))
+        found = sorted(home.glob(f"*/{READER_NAME}"))
     return [NetworkFolder(path.parent) for path in found]
 
 
@@ -69,8 +66,8 @@ def save_reader(network: NetworkFolder, reader: ReaderFile) -> None:
         StoreError: It cannot be written.
     """
     make_private_folder(network.path)
-    if not create_once(network.path / FILE_NAME, msgspec.json.format(msgspec.json.encode(reader)) + b"\n"):
+    if not create_once(network.path / READER_NAME, msgspec.json.format(msgspec.json.encode(reader)) + b"\n"):
         raise ConfigError(
             f"this machine already reads the network {network.name!r}",
-            next_step=f"to read it through another peer, first delete {network.path / FILE_NAME}",
+            next_step=f"to read it through another peer, first delete {network.path / READER_NAME}",
         )

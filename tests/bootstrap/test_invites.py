@@ -68,6 +68,9 @@ def test_a_reader_is_one_once(tmp_path: Path) -> None:
     assert not network.exists()
     with pytest.raises(ConfigError, match="already reads"):
         save_reader(network, READER)
+    with pytest.raises(ConfigError, match="others founded"):
+        network.found("local")
+    assert not network.exists()
 
 
 def test_a_damaged_readers_file_says_what_to_do(tmp_path: Path) -> None:
