@@ -1,7 +1,6 @@
 """A host gets another address, and is found there by all others: while its peer runs, and after a restart."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -9,22 +8,22 @@ from tests.faults.cut import Cables, cables
 from tests.hosts.hosts import Host, hosts_on, wait_until_united
 from tests.running import kill
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("moving")]
 
 NAMES = ("ada", "bob", "cid", "dot", "eve")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def net() -> Iterator[Cables]:
     """Return the network of five hosts."""
     with cables(NAMES) as net:
         yield net
 
 
-@pytest.fixture
-def five(tmp_path: Path, net: Cables) -> Iterator[list[Host]]:
-    """Return five hosts whose peers form one network and listen on all interfaces."""
-    with hosts_on(net, tmp_path) as five:
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory, net: Cables) -> Iterator[list[Host]]:
+    """Return five hosts whose peers form one network and listen on all interfaces; each test moves another."""
+    with hosts_on(net, tmp_path_factory.mktemp("moving")) as five:
         first, *others = five
         first.start("--no-zeroconf", bind="0.0.0.0")
         for host in others:
@@ -54,10 +53,10 @@ def test_a_host_that_gets_another_address_is_found_there_by_all(five: list[Host]
 
 def test_a_host_that_starts_again_with_another_address_is_found_there_by_all(five: list[Host], net: Cables) -> None:
     """It remembers the others, who believe its newer boot and forget where it was."""
-    eve = five[4]
-    kill(eve.peers()["eve"]["pid"])
-    net.readdress("eve", "10.77.0.205")
+    dot = five[3]
+    kill(dot.peers()["dot"]["pid"])
+    net.readdress("dot", "10.77.0.104")
 
-    eve.start(bind="10.77.0.205")
+    dot.start(bind="10.77.0.104")
 
     wait_until_united(five)
