@@ -9,7 +9,7 @@ from bootstrap.home import NetworkFolder
 from bootstrap.ports import is_free
 from node import __version__
 from node.api_client import ApiClient, ApiError, ProblemAnswer
-from node.cli.findings import Finding, broken_by
+from node.cli.findings import Finding, FindingState, broken_by
 from node.cli.launching import settings_of
 from node.cli.peers import LocalPeer
 from protocol.errors import EnvironmentFault
@@ -106,6 +106,6 @@ def _files(name: str, peer: LocalPeer) -> list[Finding]:
     if limit is None or int(limit[1]) >= DESCRIPTORS_MIN:
         return []
     allowed = int(limit[1])
-    state = "broken" if used + _DESCRIPTORS_LEFT_MIN > allowed else "warning"
+    state: FindingState = "broken" if used + _DESCRIPTORS_LEFT_MIN > allowed else "warning"
     step = f"ulimit -n {DESCRIPTORS_MIN}, then pair stop {peer.name} && pair start --detach --name {peer.name}"
     return [Finding(f"{name} open files", state, f"{used} are open, and only {allowed} are allowed", step)]
