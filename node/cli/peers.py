@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from bootstrap.home import NetworkFolder, list_networks, natural_order, pair_home
 from bootstrap.peer_folder import PeerFolder, Run, RunState
-from bootstrap.reader import networks_read
+from bootstrap.reader import networks_read, read_reader
 from node.cli.failures import CommandFailed, no_peer, not_found, refused, wrong_use
 from protocol.errors import EnvironmentFault
 from protocol.ids import is_name
@@ -13,6 +13,9 @@ from protocol.ids import is_name
 DEFAULT_NETWORK: Final = "local"
 ALIVE: Final = ("running", "paused")
 """States in which there is a process."""
+
+READERS_NEXT_STEP: Final = "see that they run, and that their API is open to this machine: pair start --api-bind ADDR"
+"""What to do on a machine that only reads, when nobody answers."""
 
 ID_PREFIX_SIZE_MIN: Final = 6
 """Hexadecimal digits that name a peer at least."""
@@ -179,6 +182,11 @@ def ambiguous(wanted: str, candidates: list[str]) -> CommandFailed:
 
 def nobody_runs(network: NetworkFolder) -> CommandFailed:
     """Return the failure for a network none of whose peers answers here."""
+    if not network.exists() and read_reader(network) is not None:
+        return no_peer(
+            f"none of the peers answers through which this machine reads the network {network.name!r}",
+            next_step=READERS_NEXT_STEP,
+        )
     if not network.exists():
         return no_peer(f"there is no network {network.name!r} on this machine", next_step=f"start one: {_up(network)}")
     return no_peer(

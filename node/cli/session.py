@@ -18,6 +18,7 @@ from node.api_client import Answer, ApiClient, NoAnswer, NoConnection, ProblemAn
 from node.cli.failures import CommandFailed, failed, no_peer, not_found, of_api, refused, wrong_use
 from node.cli.options import Options
 from node.cli.peers import (
+    READERS_NEXT_STEP,
     LocalPeer,
     ambiguous,
     find_local,
@@ -47,6 +48,8 @@ SILENCE_MAX_S: Final = 40.0
 class _Target:
     url: str
     token: str | None
+    if_silent: str = "pair ps shows what runs here"
+    """What to do when nobody answers there."""
 
 
 class Session:
@@ -95,7 +98,7 @@ class Session:
             except ProblemAnswer as error:
                 raise of_api(error, writing=not reading) from error
         assert lost is not None
-        raise no_peer(str(lost), next_step="pair ps shows what runs here") from lost
+        raise no_peer(str(lost), next_step=self._targets[0].if_silent) from lost
 
     def events(self, path: str, *, since: str | None = None) -> Iterator[ServerEvent]:
         """Yield events, and resume at whichever peer answers when one breaks off.
@@ -220,7 +223,8 @@ def _targets(options: Options, level: Level) -> list[_Target]:
         if peer.state == "running" and peer.api is not None
     ]
     if not targets and not network.exists() and (reader := read_reader(network)) is not None:
-        targets = [_Target(api, token_for(options, network, level)) for api in reader.apis]
+        token = token_for(options, network, level)
+        targets = [_Target(api, token, if_silent=READERS_NEXT_STEP) for api in reader.apis]
     if wanted is not None:
         return [_target_elsewhere(options, network, peers, wanted, level)]
     if not targets:
