@@ -39,6 +39,7 @@ async def measure_flood(bench: Bench) -> Outcome:
         target = network.peers[0]
         await network.put(target, "flood/before", b"value")
         await asyncio.sleep(bench.size(5, 1))
+        calm = await _ask_until(network, target, asyncio.ensure_future(asyncio.sleep(bench.size(10, 1))))
         before, counted = await _state(network), await _datagrams(network, target)
         events: Counter[str] = Counter()
         async with asyncio.TaskGroup() as group:
@@ -50,7 +51,7 @@ async def measure_flood(bench: Bench) -> Outcome:
                     watch.cancel()
         after, recounted = await _state(network), await _datagrams(network, target)
     changed = [part for part in before if before[part] != after[part]]
-    sample = Sample.of(delays)
+    sample, quiet = Sample.of(delays), Sample.of(calm)
     refused = {name: recounted[name] - counted[name] for name in ("received", "refused", "throttled", "undecodable")}
     wrong, changes = events["failed"] + events["left"], len(changed) + events["leader"]
     fine = sample.p99 < FLOOD_P99_MUST_S and not wrong and not changes
@@ -61,12 +62,18 @@ async def measure_flood(bench: Bench) -> Outcome:
         goal=fine and sample.p99 <= FLOOD_P99_GOAL_S,
         lead=sample.p99,
         notes=(
-            f"N = {peers}; a third noise, a third in the name of members, a third from unknown senders; the peer was"
-            f" asked {ASKED_PER_S} times a second (status, write and read of its own in turn);"
-            f" datagrams at that peer: {refused}; suspicions {events['suspect']}, events {dict(events)};"
-            f" compared before and after: {', '.join(before)}; changed: {changed or 'nothing'}",
+            f"without the flood, just before: {spread(quiet)}; N = {peers}; a third noise, a third in the name of"
+            f" members, a third from unknown senders; the peer was asked {ASKED_PER_S} times a second (status, write"
+            f" and read of its own in turn); datagrams at that peer: {refused}; suspicions {events['suspect']},"
+            f" events {dict(events)}; compared before and after: {', '.join(before)}; changed: {changed or 'nothing'}",
         ),
-        figures={"delay_s": sample.document(), "rate_per_s": rate, "datagrams": refused, "events": dict(events)},
+        figures={
+            "delay_s": sample.document(),
+            "calm_delay_s": quiet.document(),
+            "rate_per_s": rate,
+            "datagrams": refused,
+            "events": dict(events),
+        },
     )
 
 

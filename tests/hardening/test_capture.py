@@ -55,7 +55,10 @@ class Capture:
     def _listen(self) -> None:
         while not self._ending:
             with contextlib.suppress(TimeoutError):
-                packet = self._socket.recv(2**17)[_LINK_HEADER_BYTES:]
+                frame, link = self._socket.recvfrom(2**17)
+                if link[2] == socket.PACKET_OUTGOING:
+                    continue  # the loopback shows each packet on its way out and on its way in
+                packet = frame[_LINK_HEADER_BYTES:]
                 header = (packet[0] & 15) * 4 if packet else 0
                 if packet[9:10] in (b"\x06", b"\x11") and self._ports & set(struct.unpack_from("!HH", packet, header)):
                     self.packets.append(packet)
