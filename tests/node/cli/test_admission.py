@@ -43,7 +43,8 @@ def invite(founder: Home, *options: str) -> dict[str, Any]:
     return made
 
 
-def join(home: Home, text: str, *, name: str = "newcomer") -> dict[str, Any]:
+def join(home: Home, text: str, *, name: str) -> dict[str, Any]:
+    """Join by an invite; each test has a name of its own for its peer, since the members remember the others'."""
     row: dict[str, Any] = home.json("join", text, "--name", name, "--no-zeroconf", "--detach")
     return row
 
@@ -81,9 +82,9 @@ def test_one_command_takes_an_empty_machine_to_a_ready_member_once(
     made = invite(founder, "--peer", "peer-2")
     with empty_home(tmp_path) as newcomer, empty_home(tmp_path, "second") as second:
         began = time.monotonic()
-        row = join(newcomer, made["invite"])
+        row = join(newcomer, made["invite"], name="first")
         took_s = time.monotonic() - began
-        until_blocking(lambda: states(founder, "peer-1").get("newcomer") == "alive", what="the newcomer at peer-1")
+        until_blocking(lambda: states(founder, "peer-1").get("first") == "alive", what="the newcomer at peer-1")
         value = newcomer.json("get", "greeting")["value"]
         no_admin = newcomer.run("--json", "ban", "peer-1").problem()
         again = second.run("--json", "join", made["invite"]).problem()
@@ -94,7 +95,7 @@ def test_one_command_takes_an_empty_machine_to_a_ready_member_once(
 
     print(f"join by invite: {took_s:.2f} s")
     record_property("join_s", round(took_s, 2))
-    assert (row["name"], row["state"], value) == ("newcomer", "running", "bonjour")
+    assert (row["name"], row["state"], value) == ("first", "running", "bonjour")
     assert (again["type"], again["exit"]) == ("invite-used", 5)
     assert "pair invite" in again["next_step"]
     assert (listed[made["id"]]["state"], listed[made["id"]]["used_by"]) == ("used", [row["id"]])
@@ -112,9 +113,9 @@ def test_another_leader_between_invite_and_join_does_not_matter(founder: Home, t
     made = invite(founder, "--peer", issuer)
     founder.json("kill", led)
     with empty_home(tmp_path) as newcomer:
-        joined = join(newcomer, made["invite"])
+        joined = join(newcomer, made["invite"], name="second")
         founder.json("restart", led)
-        until_blocking(lambda: states(newcomer, "newcomer").get(led) == "alive", what="the killed peer, restarted")
+        until_blocking(lambda: states(newcomer, "second").get(led) == "alive", what="the killed peer, restarted")
 
     assert joined["state"] == "running"
 
