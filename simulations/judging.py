@@ -1,5 +1,8 @@
 """What a run came to beside its checkers: how it stands each second, whether all became well, what was promised."""
 
+from collections.abc import Sequence
+
+from simulations.checkers import Checker
 from simulations.looking import is_united, leaders_of, living_tables, missing_copies, terms_of
 from simulations.outside import NetworkSeen, PeerSeen
 from simulations.record import Moment, RunRecord
@@ -80,6 +83,16 @@ def promised(record: RunRecord, *, elections: int) -> Check:
         detail=f"{share:.1%} of {asked} operations ended well, of at least {expect.ok_share:.0%}; "
         f"{elections} elections" + (f" of at most {most}" if most is not None else ""),
     )
+
+
+def judged(checkers: Sequence[Checker], record: RunRecord) -> tuple[list[Check], tuple[str, ...]]:
+    """Let the checkers conclude; return what they found, and the names of those that cannot judge such a run.
+
+    One that was cut short says nothing of what only its end shows.
+    """
+    unseen = [checker for checker in checkers if record.cut_short and checker.is_of_the_end]
+    found = [checker.finished() for checker in checkers if checker not in unseen]
+    return found, tuple(checker.name for checker in unseen)
 
 
 def common_figures(record: RunRecord, *, elections: int) -> dict[str, float]:

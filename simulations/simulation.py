@@ -26,6 +26,7 @@ from simulations.judging import (
     common_figures,
     end_reached,
     is_well,
+    judged,
     moment_of,
     promised,
     recovery,
@@ -207,9 +208,9 @@ class Simulation:
     def _verdict(self) -> Verdict:
         scenario = self._scenario
         self.record.checkpoints = list(self._network.trace.checkpoints)
-        unseen = [each for each in self._checkers if self.record.cut_short and each.is_of_the_end]
-        judging = [each for each in self._checkers if each not in unseen]
-        checks = (*self._own_checks(), *(checker.finished() for checker in judging))
+        own = tuple(self._own_checks())
+        found, unseen = judged(self._checkers, self.record)
+        checks = (*own, *found)
         return Verdict(
             scenario=scenario.name,
             nodes=scenario.nodes,
@@ -220,7 +221,7 @@ class Simulation:
             trace_sha256=self._network.trace.digest,
             replay=f"pair simulate {scenario.name} --nodes {scenario.nodes} --seed {self._seed}"
             f" --duration {scenario.duration_s:g}",
-            not_judged=tuple(checker.name for checker in unseen),
+            not_judged=unseen,
         )
 
     def _own_checks(self) -> Iterator[Check]:

@@ -24,6 +24,7 @@ from simulations.judging import (
     common_figures,
     end_reached,
     is_well,
+    judged,
     moment_of,
     promised,
     recovery,
@@ -218,11 +219,9 @@ class LiveRun:
     def _verdict(self, network: LiveNetwork, nemesis: LiveNemesis) -> Verdict:
         scenario, record = self._scenario, self.record
         elections = len(network.elected)
-        checks = (
-            *self._own_checks(network, nemesis),
-            promised(record, elections=elections),
-            *(checker.finished() for checker in self._checkers),
-        )
+        own = tuple(self._own_checks(network, nemesis))
+        found, unseen = judged(self._checkers, record)
+        checks = (*own, *found)
         return Verdict(
             scenario=scenario.name,
             nodes=scenario.nodes,
@@ -238,7 +237,7 @@ class LiveRun:
             trace_sha256=None,
             replay=f"pair simulate {scenario.name} --live --nodes {scenario.nodes} --seed {self._seed}"
             f" --duration {scenario.duration_s:g}",
-            not_judged=NOT_JUDGED,
+            not_judged=(*NOT_JUDGED, *unseen),
         )
 
     def _own_checks(self, network: LiveNetwork, nemesis: LiveNemesis) -> Iterator[Check]:
@@ -252,7 +251,9 @@ class LiveRun:
         yield _none_of("no peer ended by itself", network.endings, otherwise=f"{len(network.peers)} peers")
         applied = f"{len(self.record.applied)} faults"
         yield _none_of("faults reach every peer", nemesis.plane.refusals, otherwise=applied)
-        yield recovery(network, self.record)
+        if not self.record.cut_short:
+            yield recovery(network, self.record)
+            yield promised(self.record, elections=len(network.elected))
 
 
 def _none_of(name: str, found: Sequence[str], *, otherwise: str) -> Check:
