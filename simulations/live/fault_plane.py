@@ -10,7 +10,6 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -25,19 +24,10 @@ from simulations.targets import pairs_cut
 from simulations.world.links import LinkQuality
 
 _TIMEOUT_S: Final = 2.0
-_OUTLIVES_S: Final = 10.0
-"""An order ends by itself so long after its fault should have ended."""
-
 _DELAY_MIN_MS: Final = 0.001
 """An order of a delay needs one, also where only the jitter is worse."""
 
 _HEALTHY: Final = LinkQuality()
-
-
-@dataclass(frozen=True, slots=True)
-class _Lasting:
-    fault: AnyFault
-    ends_s: float
 
 
 class FaultPlane:
@@ -45,7 +35,7 @@ class FaultPlane:
 
     def __init__(self, network: LiveNetwork) -> None:
         self._network = network
-        self._in_force: list[_Lasting] = []
+        self._in_force: list[AnyFault] = []
         self._posted: dict[tuple[str, int], dict[FaultOrder, str]] = {}
         """What each boot of each peer was told, with the id that it gave."""
 
@@ -53,15 +43,15 @@ class FaultPlane:
         self.refusals: list[str] = []
         """Orders that a running peer did not take, described."""
 
-    async def begin(self, fault: AnyFault, *, ends_s: float) -> None:
-        """Let a fault hold until ``end`` is called; ``ends_s`` is when that will be."""
-        self._in_force.append(_Lasting(fault, ends_s))
+    async def begin(self, fault: AnyFault) -> None:
+        """Let a fault hold until ``end`` is called."""
+        self._in_force.append(fault)
         self._show()
         await self.apply()
 
     async def end(self, fault: AnyFault) -> None:
         """Let a fault be over; idempotent."""
-        self._in_force = [lasting for lasting in self._in_force if lasting.fault is not fault]
+        self._in_force = [other for other in self._in_force if other is not fault]
         await self.apply()
         self._show()
 
@@ -87,14 +77,14 @@ class FaultPlane:
         """Let those who look know what is cut and bad; a link counts as whole again once the peers know."""
         names = list(self._network.named)
         network = self._network
-        network.cut = frozenset(pair for lasting in self._in_force for pair in pairs_cut(lasting.fault, names))
+        network.cut = frozenset(pair for fault in self._in_force for pair in pairs_cut(fault, names))
         network.bad_links = frozenset(
             pair for pair in itertools.permutations(names, 2) if self._quality(*pair) != _HEALTHY
         )
 
     def _wanted(self) -> dict[str, list[FaultOrder]]:
         names = list(self._network.named)
-        cut = frozenset(pair for lasting in self._in_force for pair in pairs_cut(lasting.fault, names))
+        cut = frozenset(pair for fault in self._in_force for pair in pairs_cut(fault, names))
         return {name: [*self._cuts(name, cut), *self._bad_links(name)] for name in names}
 
     def _cuts(self, name: str, cut: frozenset[tuple[str, str]]) -> Iterator[FaultOrder]:
@@ -118,7 +108,7 @@ class FaultPlane:
             yield from _orders(quality, self._ids(others))
 
     def _quality(self, source: str, target: str) -> LinkQuality:
-        links = [lasting.fault for lasting in self._in_force if isinstance(lasting.fault, Links)]
+        links = [fault for fault in self._in_force if isinstance(fault, Links)]
         quality = worsened([link for link in links if not link.peers or {source, target} & set(link.peers)])
         return dataclasses.replace(quality, bandwidth_bytes_per_s=math.inf)  # nobody can narrow a real link here
 
@@ -155,9 +145,7 @@ class FaultPlane:
         self.refusals.append(f"{peer.name} at {self._network.now_s():.1f} s: {refusal}")
 
     async def _post(self, peer: LivePeer, order: FaultOrder) -> str:
-        last_s = max(lasting.ends_s for lasting in self._in_force)
-        seconds = min(FAULT_SECONDS_MAX, last_s + _OUTLIVES_S - self._network.now_s())
-        body = msgspec.json.encode(msgspec.structs.replace(order, seconds=seconds))
+        body = msgspec.json.encode(msgspec.structs.replace(order, seconds=FAULT_SECONDS_MAX))
         return msgspec.json.decode(await self._send(peer, "POST", "/v1/faults", body), type=Fault).id
 
     async def _send(self, peer: LivePeer, method: str, path: str, body: bytes | None) -> bytes:

@@ -71,7 +71,7 @@ class LiveNemesis:
         at_once = [fault for fault in self._faults if fault.at_s == 0]
         early = [fault for fault in at_once if isinstance(fault, Partition | OneWayCut | Links)]
         for fault in early:
-            await self.plane.begin(fault, ends_s=ends_at(fault))
+            await self.plane.begin(fault)
         for part in _parts(names, early):
             await self._start([self._network.named[name] for name in part])
             await self.plane.apply()
@@ -103,7 +103,7 @@ class LiveNemesis:
         if isinstance(fault, Partition | OneWayCut | Links):
             self._note(fault, ())
             if fault.at_s > 0:  # else it began before the first peer
-                await self.plane.begin(fault, ends_s=ends_at(fault))
+                await self.plane.begin(fault)
             await asyncio.sleep(ends_at(fault) - self._network.now_s())
             await self.plane.end(fault)
             return
