@@ -28,10 +28,11 @@ COMPARE_INTERVAL_S: Final = 2.0
 TOLD_AT_ONCE: Final = 4
 """Members told of a new statement: with so many each, news reaches all but a few, and comparing finds those."""
 
-PAGES_MAX: Final = 16
-"""Messages in one answer to a comparison; a larger difference takes several."""
+PAGES_MAX: Final = 4
+"""Messages in one answer to a comparison: 24 statements; more take several comparisons. An answer that is many times
+the question would flood whoever a hostile member names as its address."""
 
-_ANSWERS_PER_S: Final = 20
+_ANSWERS_PER_S: Final = 10
 _TOLD_BANNED_PER_S: Final = 10
 _WEIGHED_PER_S: Final = 200
 """Statements weighed per second: each new one costs a signature to check, and a write to the disk."""
@@ -67,7 +68,7 @@ class Bans:
         self._weighed = Throttle(_WEIGHED_PER_S)
         self._compare_at = math.inf
         for ban in kept:
-            if self._is_news(ban) and self._is_valid(ban):
+            if self._is_news(ban) and self._has_room_for(ban) and self._is_valid(ban):
                 self._enter(ban)
         self._plan(now)
 
@@ -152,7 +153,7 @@ class Bans:
         for ban in bans:
             if not self._is_news(ban) or not self._weighed.allows(now) or not self._is_valid(ban):
                 continue
-            if PeerId(ban.banned) not in self._known and len(self._known) >= BANS_MAX:
+            if not self._has_room_for(ban):
                 effects.append(Report(Alarm(f"there are {BANS_MAX} bans already: a new one was not taken")))
                 continue
             self._enter(ban)
@@ -175,6 +176,9 @@ class Bans:
     def _is_news(self, ban: Ban) -> bool:
         known = self._known.get(PeerId(ban.banned))
         return known is None or ban.order > known.order
+
+    def _has_room_for(self, ban: Ban) -> bool:
+        return PeerId(ban.banned) in self._known or len(self._known) < BANS_MAX
 
     def _is_valid(self, ban: Ban) -> bool:
         return ban.author_key == self._network.admin_public_key and ban.is_authentic(

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from protocol import bans as bans_module
-from protocol.bans import COMPARE_INTERVAL_S, TOLD_AT_ONCE, Bans
+from protocol.bans import COMPARE_INTERVAL_S, PAGES_MAX, TOLD_AT_ONCE, Bans
 from protocol.codec import encode
 from protocol.effects import Alarm, BanChanged, KeepBans, MachineEffect, Report, Tell
 from protocol.identity import CachingVerifier, Identity
@@ -97,12 +97,12 @@ def test_a_network_without_bans_is_silent() -> None:
 
 
 def test_members_that_know_different_bans_end_alike() -> None:
-    """Anti-entropy: one comparison each way unites what both know."""
+    """Anti-entropy: a few comparisons each way unite what both know, in answers of bounded size."""
     left = knowing(*(ban(number) for number in range(12, 40)), own=MEMBERS[0])
     right = knowing(*(ban(number) for number in range(30, 60)), ban(12, version=11, is_lifted=True), own=MEMBERS[1])
     names = {MEMBERS[0]: left, MEMBERS[1]: right}
     now = 0.0
-    for _ in range(3):
+    for _ in range(30):
         now += COMPARE_INTERVAL_S
         for own in MEMBERS[:2]:
             for effect in names[own].wake(MEMBERS[:2], now=now):
@@ -137,7 +137,10 @@ def test_equal_knowledge_replies_and_strangers_are_not_answered() -> None:
 
 def test_what_is_kept_and_told_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """At most ``BANS_MAX`` statements; a further one is an alarm, a newer word about a known peer is taken."""
+    many = knowing(*(ban(number) for number in range(2, 60)))
+    assert [len(page.bans) for page in many.pages()] == [BANS_PER_MESSAGE_MAX] * PAGES_MAX
     monkeypatch.setattr(bans_module, "BANS_MAX", 20)
+    assert len(knowing(*many.known).known) == 20
     bans = knowing(*(ban(number) for number in range(2, 22)))
 
     effects = bans.given(ban(30), MEMBERS, now=1.0)
@@ -145,7 +148,6 @@ def test_what_is_kept_and_told_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert [type(effect.event) for effect in effects if isinstance(effect, Report)] == [Alarm]
     assert len(bans.known) == 20
     assert KeepBans in kinds(bans.given(ban(2, version=11, is_lifted=True), MEMBERS, now=1.0))
-    assert all(len(page.bans) <= BANS_PER_MESSAGE_MAX for page in bans.pages())
 
 
 def test_a_banned_peer_is_told_and_goes_on_hearing_the_others() -> None:
