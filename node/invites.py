@@ -82,9 +82,15 @@ class Invites:
         """Issue an invite.
 
         Raises:
-            OperationError: ``quota-exceeded`` (too many are open), ``not-ready`` (there is nothing to read from), or
-                ``disk-full``: it could not be kept.
+            OperationError: ``conflict`` (nobody needs one here), ``quota-exceeded`` (too many are open), ``not-ready``
+                (there is nothing to read from), or ``disk-full``: it could not be kept.
         """
+        if self._network.open:
+            raise OperationError(
+                "conflict",
+                "an open network has no key to hand over: anybody can join it",
+                next_step=f"pair start --network {self._network.name} --open --seed HOST:PORT",
+            )
         addresses = tuple(self._addresses())[:ADDRESSES_MAX]
         apis = list(self._disk.apis_here())[:CONTACTS_MAX] if role == "reader" else []
         if role == "reader" and not apis:

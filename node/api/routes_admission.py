@@ -70,7 +70,8 @@ ADMISSION_ROUTES: Final = (
         answer=InviteMade,
         statuses=(201,),
         problems=(
-            "media-type-refused", "value-too-large", "request-timeout", "quota-exceeded", "not-ready", "disk-full",
+            "media-type-refused", "value-too-large", "request-timeout", "conflict", "quota-exceeded", "not-ready",
+            "disk-full",
         ),
     ),
     Route(

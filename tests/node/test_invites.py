@@ -279,6 +279,15 @@ async def test_the_book_of_a_peer_is_bounded() -> None:
     assert failure.value.type == "quota-exceeded"
 
 
+async def test_nobody_is_invited_into_an_open_network() -> None:
+    """It has no key to hand over: its key follows from its name."""
+    invites = invites_on(FakeDisk())
+    invites._network = msgspec.structs.replace(NETWORK, open=True)
+
+    with pytest.raises(OperationError, match="anybody can join"):
+        invites.create(role="member", uses=1, expires_s=60)
+
+
 async def test_an_invite_that_cannot_be_kept_is_none() -> None:
     """What is not on disk lets nobody in."""
     invites = invites_on(FakeDisk(is_full=True))
