@@ -3,7 +3,8 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -60,7 +61,7 @@ def join(options: Options, /, invite: str, name: str | None, detach: bool, **giv
     check_reach(given["bind"], given["api_bind"], is_open=False, wishes=wishes)
     newcomer = Identity(os.urandom(SEED_SIZE_BYTES))
     began = time.monotonic()
-    with waiting("knocking"):
+    with waiting("knocking"), _folder_made(network):
         admission = _admitted(invited, newcomer, timeout_s=options.deadline_s)
     _compare_clocks(admission)
     if invited.role == "reader":
@@ -122,6 +123,18 @@ def _folder(options: Options, invite: Invite) -> NetworkFolder:
         f"this machine has another network called {name!r}; the invite was not used",
         next_step="choose another folder: PAIR_HOME=FOLDER pair join …",
     )
+
+
+@contextmanager
+def _folder_made(network: NetworkFolder) -> Iterator[None]:
+    """Make the folder for what the block will bring: one that cannot be written is told before an invite is spent."""
+    make_private_folder(network.path)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            network.path.rmdir()  # only an empty one goes
+        raise
 
 
 def _admitted(invite: Invite, newcomer: "Identity", *, timeout_s: float) -> "Admission":
