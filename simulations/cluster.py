@@ -4,6 +4,7 @@ Only the adapters of ``node.adapters`` differ from the real thing, beside the ev
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import random
@@ -15,6 +16,7 @@ from typing import Any, Final, TypeVar
 from bootstrap.discovery import Discovery, NoDiscovery
 from node.adapters import Adapters
 from node.config import PeerConfig
+from node.errors import OperationError
 from node.main import main
 from node.peer import Peer
 from protocol.config import PROFILES, Profile
@@ -206,6 +208,18 @@ class Cluster:
         process: Process = peer.host.process
         process.run(self.loop.create_task, ask())
         return await answer
+
+    def ask_for_another_leader(self, peer: SimPeer) -> None:
+        """Let somebody say ``pair elect`` to a peer; what it answers does not matter."""
+        running, process = peer.peer, peer.host.process
+        if running is None or process is None:
+            return
+
+        async def elect() -> None:
+            with contextlib.suppress(OperationError):
+                await running.hand_over(None)
+
+        process.run(self.loop.create_task, elect())
 
     @property
     def epoch_s(self) -> float:

@@ -134,6 +134,14 @@ class DiskLost(Fault, frozen=True, kw_only=True, tag="disk-lost"):
     target: Target
 
 
+class Elect(Fault, frozen=True, kw_only=True, tag="elect"):
+    """Ask a peer for another leader, as ``pair elect`` does: no fault, but a change that faults may meet."""
+
+    is_live: ClassVar[bool] = False
+
+    target: Target
+
+
 Lie: TypeAlias = Literal["forged-members", "stale-records", "inflated-terms", "forged-certificates", "replays"]
 
 
@@ -160,6 +168,7 @@ AnyFault: TypeAlias = (
     | DiskSlow
     | DiskFull
     | DiskLost
+    | Elect
     | Hostile
 )
 

@@ -16,6 +16,7 @@ from simulations.faults import (
     DiskFull,
     DiskLost,
     DiskSlow,
+    Elect,
     Hostile,
     Kill,
     Links,
@@ -120,5 +121,7 @@ class Nemesis:
             case DiskLost():
                 self._cluster.kill(peer)
                 peer.disk.destroy()
+            case Elect():
+                self._cluster.ask_for_another_leader(peer)
             case _:
                 raise AssertionError(f"{fault!r} strikes no peer")

@@ -12,6 +12,7 @@ from simulations.faults import (
     ClockRate,
     DiskLost,
     DiskSlow,
+    Elect,
     Hostile,
     Kill,
     Links,
@@ -130,7 +131,7 @@ def islands(seed: int) -> Scenario:
 def voters(seed: int) -> Scenario:
     """Fixed voters with the fastest and slowest clocks lose one another: first one its leader, then all theirs.
 
-    Before that a leader gives its lead away and comes back, and its successor freezes until another is elected.
+    Before that they hand the lead over, back and forth.
     """
     draw = _draw("hunt-voters", seed, duration_s=24.0)
     names, draws = draw.names[:_VOTERS], draw.random()
@@ -142,9 +143,7 @@ def voters(seed: int) -> Scenario:
     ]
     return draw.scenario(
         *_rates(draw),
-        Stop(at_s=_BY_NOW_UNITED_S, target="leader"),
-        Start(at_s=_BY_NOW_UNITED_S + 0.3, target="all"),
-        Pause(at_s=_BY_NOW_UNITED_S + 1.0, target="leader", for_s=0.7),
+        *(Elect(at_s=_BY_NOW_UNITED_S + 0.4 * turn, target="leader") for turn in range(4)),
         *cuts_of_pairs,
         voters=_VOTERS,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from simulations.faults import AnyFault, Kill, Partition, Pause, PowerCut, Start, Stop
+from simulations.faults import AnyFault, Elect, Kill, Partition, Pause, PowerCut, Start, Stop
 from simulations.record import Moment
 from simulations.scenario import Expectations, Scenario, Workload
 from simulations.simulation import Simulation
@@ -55,6 +55,16 @@ def test_every_fault_of_a_process_ends_with_the_run() -> None:
 
     assert failed(simulation) == {}
     assert simulation.record.moments[-1].alive_tables == {4: 4}
+
+
+def test_somebody_may_ask_for_another_leader() -> None:
+    """The lead is handed over, and nobody notices a gap."""
+    simulation = played(scenario(Elect(at_s=2.5, target="peer-2")))
+    leaders = [moment.leaders for moment in simulation.record.moments]
+
+    assert failed(simulation) == {}
+    assert [sum(each.values()) for each in leaders] == [4] * len(leaders)
+    assert len({name for each in leaders for name in each}) == 2
 
 
 def test_a_network_that_does_not_recover_in_time_fails() -> None:
