@@ -226,6 +226,16 @@ class Cluster:
         """Wall-clock seconds since 1970 at true time 0."""
         return EPOCH_S
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is cut anywhere."""
+        return not self.network.has_cuts
+
+    @property
+    def are_links_good(self) -> bool:
+        """Whether no link at all is slow or lossy."""
+        return self.network.links.are_all(_HEALTHY)
+
     def is_cut(self, source: str, target: str) -> bool:
         """Return whether nothing gets from one named peer to another."""
         return self.network.is_cut(self._by_name[source].host, self._by_name[target].host)

@@ -30,7 +30,7 @@ def living_tables(cluster: _Network) -> dict[tuple[PeerId, ...], int]:
     """Return the sets of living members that running peers see, and how many see each."""
     tables: Counter[tuple[PeerId, ...]] = Counter()
     for peer in cluster.running():
-        tables[tuple(member.peer_id for member in peer.table if member.is_living)] += 1
+        tables[peer.table.living] += 1
     return dict(tables)
 
 

@@ -41,6 +41,10 @@ class TableSeen(Protocol):
     """A peer's member table, ascending by id."""
 
     def __iter__(self) -> Iterator[MemberSeen]: ...
+    @property
+    def living(self) -> tuple[PeerId, ...]:
+        """Ids of the living members, ascending."""
+
     def find(self, peer_id: PeerId, /) -> MemberSeen | None: ...
 
 
@@ -106,6 +110,14 @@ class NetworkSeen(Protocol[PeerT_co]):
     @property
     def epoch_s(self) -> float:
         """Wall-clock seconds since 1970 at true time 0."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is cut anywhere."""
+
+    @property
+    def are_links_good(self) -> bool:
+        """Whether no link at all is slow or lossy."""
 
     def is_cut(self, source: str, target: str, /) -> bool:
         """Return whether nothing gets from one named peer to another."""

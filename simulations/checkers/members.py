@@ -28,12 +28,12 @@ class DeadAreFound(OutsideWatch):
     def scanned(self, at_s: float) -> None:
         """Look for the dead in the tables of those that ran all the while."""
         cluster = self.context.cluster
-        running = cluster.running()
+        running, are_all_good = cluster.running(), cluster.are_links_good
         self._runs_since = {
             boot: self._runs_since.get(boot, at_s)
             for peer in running
             if (boot := _boot_of(peer)) is not None
-            and all(cluster.link_is_good(peer.name, other.name) for other in cluster.peers)
+            and (are_all_good or all(cluster.link_is_good(peer.name, other.name) for other in cluster.peers))
         }
         self._dead_since = {
             peer.name: self._dead_since.get(peer.name, at_s) for peer in cluster.peers if not peer.is_up

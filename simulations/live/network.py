@@ -60,6 +60,16 @@ class LiveNetwork:
         """Return the peers that answered at the last look, and still run."""
         return [peer for peer in self.peers if peer.seen is not None and peer.is_answering]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is cut anywhere."""
+        return not self.cut
+
+    @property
+    def are_links_good(self) -> bool:
+        """Whether no link at all is slow or lossy."""
+        return not self.bad_links
+
     def is_cut(self, source: str, target: str) -> bool:
         """Return whether nothing gets from one named peer to another."""
         return (source, target) in self.cut

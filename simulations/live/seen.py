@@ -40,6 +40,11 @@ class Table:
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows.values())
 
+    @property
+    def living(self) -> tuple[PeerId, ...]:
+        """Ids of the living members, ascending."""
+        return tuple(row.peer_id for row in self if row.is_living)
+
     def find(self, peer_id: PeerId) -> Row | None:
         """Return the row of a member, in any state; None when it is not there."""
         return self._rows.get(peer_id)

@@ -138,6 +138,10 @@ class LinkModel:
             link = self._links[key] = Link(source, target, self._own.get(key, self._quality), seed=self._seed)
         return link
 
+    def are_all(self, quality: LinkQuality) -> bool:
+        """Return whether every link is exactly so good."""
+        return self._quality == quality and all(own == quality for own in self._own.values())
+
     def set_common_quality(self, quality: LinkQuality) -> None:
         """Choose the quality of all links that have none of their own."""
         self._quality = quality

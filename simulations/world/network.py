@@ -94,6 +94,11 @@ class Network:
                 if a is not b and (a.address, b.address) not in together:
                     self.cut(a, b)
 
+    @property
+    def has_cuts(self) -> bool:
+        """Whether anything is cut."""
+        return bool(self._cuts)
+
     def is_cut(self, source: Host, target: Host) -> bool:
         """Return whether nothing gets from ``source`` to ``target``."""
         return (source.address, target.address) in self._cuts

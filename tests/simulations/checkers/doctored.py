@@ -187,5 +187,9 @@ class _Table:
     def __iter__(self) -> Iterator[Any]:
         return iter(self.rows)
 
+    @property
+    def living(self) -> tuple[PeerId, ...]:
+        return tuple(row.peer_id for row in self.rows if row.is_living)
+
     def find(self, peer_id: PeerId) -> Any:
         return next((row for row in self.rows if row.peer_id == peer_id), None)
