@@ -111,7 +111,7 @@ class MemberTable:
         self._before.clear()
 
     def __iter__(self) -> Iterator[Member]:
-        return (self._members[peer_id] for peer_id in self._ids)
+        return map(self._members.__getitem__, self._ids)
 
     def __len__(self) -> int:
         return len(self._ids)

@@ -120,7 +120,7 @@ def test_an_error_that_nobody_takes_is_told() -> None:
     def raise_in_one(moment: Moment) -> None:
         peer = simulation.cluster.peers[1]
         if moment.at_s == 2.0 and peer.host.process is not None:
-            peer.host.process.run(simulation.cluster.loop.call_soon, lambda: {}["a bug"])
+            peer.host.process.run(simulation.cluster.loop.call_soon, lambda: dict[str, int]()["a bug"])
 
     simulation = Simulation(scenario(), seed=5, on_moment=raise_in_one)
     verdict = simulation.run()
