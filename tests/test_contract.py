@@ -371,7 +371,7 @@ def test_elect_hands_the_leadership_over(home: Home) -> None:
 
 def test_faults_are_added_listed_and_cleared(home: Home) -> None:
     """``fault add|list|clear``: the faults of each peer, and whose they are."""
-    ids = {row["id"] for row in home.peers().values()}
+    ids = {row["id"] for row in home.json("members")}
     added = home.json("fault", "add", "partition", "peer-1", "--seconds", "20")
     listed = home.json("fault", "list")
     cleared = home.json("fault", "clear")

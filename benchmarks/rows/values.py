@@ -33,6 +33,10 @@ GET_GOAL_S: Final = (0.0003, 0.002)
 AFTER_KILL_MUST_S: Final = 0.25
 AFTER_KILL_GOAL_S: Final = 0.025
 
+CALM_S: Final = 10
+"""Between a return and the next kill: for two seconds all holders are asked for what a peer that came back may have
+missed, and it gets its copies; the kill is to meet a calm network, as in the rows of failover."""
+
 _READERS: Final = 4
 """Readers at the same time right after the kill."""
 
@@ -87,6 +91,7 @@ async def measure_get_after_kill(bench: Bench) -> Outcome:
             bench.say(f"{len(found)} reads in the second after {len(victims)} kills, {len(missed)} without a value")
             await network.up(peers)
             await network.settled()
+            await asyncio.sleep(bench.size(CALM_S, 0))
     sample = Sample.of(durations)
     return Outcome(
         measured=f"{len(durations)} of {len(durations) + len(lost)} found, {spread(sample)}",
@@ -95,7 +100,8 @@ async def measure_get_after_kill(bench: Bench) -> Outcome:
         lead=sample.p99,
         notes=(
             f"{rounds} rounds, {round(0.3 * peers)} of {peers} killed at once, {_READERS} readers, each read through "
-            f"a random survivor; keys left out because every holder was killed: {unreachable}"
+            f"a random survivor; {CALM_S} s of calm before the next round; keys left out because every holder was "
+            f"killed: {unreachable}"
             + (f"; first failures: {'; '.join(lost[:3])}" if lost else ""),
         ),
         figures={"client_s": sample.document(), "found": len(durations), "missed": len(lost)},
