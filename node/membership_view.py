@@ -34,7 +34,7 @@ class MembershipView:
     def living(self) -> Sequence[Descriptor]:
         """Return alive and suspect members, the local peer included, ascending by id."""
         if self._living is None:
-            self._living = tuple(member.descriptor for member in self._table if member.is_living)
+            self._living = self._table.living_descriptors
         return self._living
 
     def others(self) -> Sequence[Descriptor]:

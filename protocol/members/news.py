@@ -8,10 +8,9 @@ Departure: a piece that somebody else tells us counts as sent (Demers et al. 198
 one die, the word soon is known and soon falls silent.
 """
 
-import heapq
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protocol.codec import encode_evidence
 from protocol.config import ProtocolConfig
@@ -39,11 +38,16 @@ class Item:
     serial: int
     is_urgent: bool
     sent_count: int = 0
+    order: tuple[bool, int, int] = field(init=False)
+    """Urgent news first, then the least sent; among equals the newest, which fewest peers can have heard."""
 
-    @property
-    def order(self) -> tuple[bool, int, int]:
-        """Urgent news first, then the least sent; among equals the newest, which fewest peers can have heard."""
-        return (not self.is_urgent, self.sent_count, -self.serial)
+    def __post_init__(self) -> None:
+        self.order = (not self.is_urgent, self.sent_count, -self.serial)
+
+    def count(self) -> None:
+        """Note that it was sent once more."""
+        self.sent_count += 1
+        self.order = (not self.is_urgent, self.sent_count, -self.serial)
 
 
 class News:
@@ -103,8 +107,8 @@ class News:
             budget_bytes -= len(encoded) + ITEM_OVERHEAD_BYTES
             if budget_bytes >= 0:
                 chosen.append(encoded)
-        candidates = heapq.nsmallest(UPDATES_PER_MESSAGE_MAX, self._items.items(), key=lambda entry: entry[1].order)
-        for key, item in candidates:
+        candidates = sorted(self._items.items(), key=lambda entry: entry[1].order)
+        for key, item in candidates[:UPDATES_PER_MESSAGE_MAX]:
             size = len(item.encoded) + ITEM_OVERHEAD_BYTES
             if size > budget_bytes or len(chosen) == UPDATES_PER_MESSAGE_MAX:
                 continue
@@ -124,7 +128,7 @@ class News:
         item = self._items.get(key)
         if item is None:
             return
-        item.sent_count += 1
+        item.count()
         urgent_max = self._config.retransmit_factor * math.ceil(math.log10(members + 1))
         if item.sent_count >= (urgent_max if item.is_urgent else self._config.gossip_fanout):
             self._drop(key)

@@ -151,6 +151,12 @@ class MemberTable:
         """Return all alive and suspect members but the local one, in id order."""
         return [self._members[peer_id] for peer_id in self.living if peer_id != self.local_id]
 
+    @property
+    def living_descriptors(self) -> tuple[Descriptor, ...]:
+        """How all alive and suspect members describe themselves, in id order."""
+        members = self._members
+        return tuple([members[peer_id].descriptor for peer_id in self._living_ids])
+
     def successors_of(self, peer_id: PeerId, count: int) -> tuple[PeerId, ...]:
         """Return the next ``count`` living ids after ``peer_id`` in the ring, nearest first, without itself."""
         return self._neighbours(peer_id, count, step=1)
