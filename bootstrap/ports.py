@@ -18,7 +18,7 @@ API_BASE: Final = 8400
 BLOCK_SIZE: Final = 100
 """Distance between two blocks that are tried."""
 
-_NEIGHBOURS_LOOKED_AT: Final = 10
+NEIGHBOURS_LOOKED_AT: Final = 10
 """Ports of a block that must be free, however few are needed: a block whose first peer is down just now belongs to
 another network, which will want that port again."""
 
@@ -150,7 +150,7 @@ def _block(
 ) -> dict[int, int]:
     step = -(-len(numbers) // BLOCK_SIZE) * BLOCK_SIZE
     for base in range(first_base, _LAST_BASE, step):
-        looked_at = range(1, max(len(numbers), _NEIGHBOURS_LOOKED_AT) + 1)
+        looked_at = range(1, max(len(numbers), NEIGHBOURS_LOOKED_AT) + 1)
         if all(base + number not in avoid and free(base + number) for number in looked_at):
             return {number: base + number for number in numbers}
     raise ConfigError(f"there is no free block of {len(numbers)} ports", next_step=f"choose one with {option}")

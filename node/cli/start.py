@@ -14,7 +14,7 @@ import msgspec
 from bootstrap.home import NetworkFolder, load_key_file, pair_home
 from bootstrap.locks import FolderLock
 from bootstrap.peer_folder import PeerFolder
-from bootstrap.ports import API_BASE, PEER_BASE, is_free, ports_locked
+from bootstrap.ports import API_BASE, NEIGHBOURS_LOOKED_AT, PEER_BASE, is_free, ports_locked
 from bootstrap.settings import StartSettings, load_settings, save_settings
 from bootstrap.voters import found_voters, read_voters
 from node.cli import launching
@@ -153,7 +153,8 @@ def _settings(network: NetworkFolder, folder: PeerFolder, given: dict[str, Any])
 
 def _first(base: int, usable: Callable[[int], bool]) -> int:
     for port in range(base, base + _PORTS_TRIED_MAX):
-        if usable(port):
+        # As for a block: the gap among the ports of another network may be a peer of it that is down just now.
+        if all(usable(neighbour) for neighbour in range(port, port + NEIGHBOURS_LOOKED_AT)):
             return port
     raise failed(f"no port from {base} to {port} is free", next_step="name others with --port and --api-port")
 
