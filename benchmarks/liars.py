@@ -12,22 +12,20 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final, get_args
 
+from benchmarks.worlds import until_united
 from node.errors import OperationError
 from simulations.burial import bury
 from simulations.cluster import Cluster, SimPeer
 from simulations.faults import Lie
 from simulations.hostile import HostileMember
-from simulations.looking import is_united
 from simulations.world.entropy import Entropy, installed
 from simulations.world.loop import SimLoop
 from simulations.world.network import Network
 
-_UNITED_LIMIT_S: Final = 60.0
 _LYING_S: Final = 10.0
 """Virtual time that the liars have before the first write."""
 
 _OPERATION_S: Final = 10.0
-_LOOK_EVERY_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +63,7 @@ def read_among_liars(honest: int, liars: int, keys: int, reads: int, seed: int) 
 
 
 async def _story(cluster: Cluster, liars: int, keys: int, reads: int, draws: random.Random) -> Heard:
-    for peer in cluster.peers:
-        cluster.start(peer)
-    async with asyncio.timeout(_UNITED_LIMIT_S):
-        while not is_united(cluster):  # noqa: ASYNC110  (how all peers stand together is no event of any)
-            await asyncio.sleep(_LOOK_EVERY_S)
+    await until_united(cluster)
     members = [
         HostileMember(cluster, number + 1, get_args(Lie), random.Random(draws.getrandbits(64)))
         for number in range(liars)

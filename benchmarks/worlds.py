@@ -73,6 +73,19 @@ def catch(mutation: str, seeds: int) -> Catch:
     return hunt(mutation, range(1, seeds + 1))
 
 
+async def until_united(cluster: Cluster) -> None:
+    """Start all peers of a cluster and wait until they are one network with one leader.
+
+    Raises:
+        TimeoutError: They did not become one within ``_BOOTSTRAP_LIMIT_S`` of virtual time.
+    """
+    for peer in cluster.peers:
+        cluster.start(peer)
+    async with asyncio.timeout(_BOOTSTRAP_LIMIT_S):
+        while not is_united(cluster):  # noqa: ASYNC110  (how all peers stand together is no event of any)
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+
 def bootstrap(nodes: int, seed: int) -> Cost:
     """Start so many whole peers and wait until they are one network with one leader.
 
@@ -82,13 +95,6 @@ def bootstrap(nodes: int, seed: int) -> Cost:
     loop = SimLoop(seed=seed)
     network = Network(loop, seed=seed)
     began = _clock()
-
-    async def until_united(cluster: Cluster) -> None:
-        for peer in cluster.peers:
-            cluster.start(peer)
-        async with asyncio.timeout(_BOOTSTRAP_LIMIT_S):
-            while not is_united(cluster):  # noqa: ASYNC110  (how all peers stand together is no event of any)
-                await asyncio.sleep(_LOOK_EVERY_S)
 
     gc.disable()
     with installed(Entropy(loop, seed=seed)):
