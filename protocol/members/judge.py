@@ -112,9 +112,10 @@ class Judge:
         own = member.accusations.get(self._local.peer_id)
         if not member.is_living or (own is not None and own.kind in (kind, "refused")):
             return False
-        accusation = self._local.accuse(member.descriptor, kind)
-        if not self._keep(member, accusation):
+        if not _has_room(member, self._local.peer_id, kind):
             return False
+        accusation = self._local.accuse(member.descriptor, kind)
+        self._keep(member, accusation)
         self._news.add(accusation)
         self._recompute(member, now=now)
         return True
@@ -166,8 +167,9 @@ class Judge:
             return False
         if not accuser.is_living and not self._is_newcomer(member, now=now):
             return False  # the word of the dead counts only about those whose life nobody here has seen
-        if not self._local.is_authentic(accusation) or not self._keep(member, accusation):
+        if not _has_room(member, accuser_id, accusation.kind) or not self._local.is_authentic(accusation):
             return False
+        self._keep(member, accusation)
         self._news.add(accusation)
         self._recompute(member, now=now)
         return True
@@ -194,16 +196,12 @@ class Judge:
         fits = len(encode_evidence(descriptor)) <= limits.EVIDENCE_SIZE_MAX_BYTES
         return fits and self._local.is_authentic(descriptor)
 
-    def _keep(self, member: Member, accusation: Accusation) -> bool:
-        """Keep the weightiest accusations: refused before silent, then by accuser; return whether this is one."""
-        ranked = sorted(
-            [*(kept for kept in member.accusations.values() if kept.author != accusation.author), accusation],
-            key=lambda kept: (kept.kind != "refused", kept.author),
-        )[: limits.ACCUSATIONS_PER_MEMBER_MAX]
-        if accusation not in ranked:
-            return False
-        member.accusations = {kept.author: kept for kept in ranked}
-        return True
+    def _keep(self, member: Member, accusation: Accusation) -> None:
+        """Keep an accusation for which ``_has_room`` said that there is some."""
+        kept = member.accusations
+        if accusation.author not in kept and len(kept) >= limits.ACCUSATIONS_PER_MEMBER_MAX:
+            del kept[next(author for author, other in kept.items() if other.kind == "silent")]
+        kept[accusation.author] = accusation
 
     def _replace(self, member: Member, descriptor: Descriptor, *, now: float) -> None:
         """Take a newer description: what was said against the older one is void."""
@@ -241,3 +239,14 @@ class Judge:
 
     def _is_newcomer(self, member: Member, *, now: float) -> bool:
         return not member.is_met and now - member.learned_at < NEWCOMER_S
+
+
+def _has_room(member: Member, accuser: PeerId, kind: Kind) -> bool:
+    """Return whether an accusation would be kept: a further one of silence tells nothing new (Lifeguard 2017, K).
+
+    Who is refused is always heard, in place of one who only heard nothing: two of the former are a verdict.
+    """
+    kept = member.accusations
+    if accuser in kept or len(kept) < limits.ACCUSATIONS_PER_MEMBER_MAX:
+        return True
+    return kind == "refused" and any(other.kind == "silent" for other in kept.values())

@@ -301,6 +301,10 @@ class Membership:
         """Weigh evidence; return whether its sender should see this peer's current descriptor."""
         is_outdated = False
         for encoded in updates:
+            known = self._news.find(encoded)
+            if known is not None:
+                self._heard_again(known.subject, known.author)
+                continue
             try:
                 evidence = decode_evidence(encoded)
             except DecodeError:
@@ -310,7 +314,7 @@ class Membership:
             elif self._judge.admit(evidence, now=now):
                 self._heard_news(evidence, now, effects)
             else:
-                self._heard_again(evidence)
+                self._heard_again(subject_of(evidence), evidence.author)
         return is_outdated
 
     def _heard_news(self, evidence: Evidence, now: float, effects: list[MachineEffect]) -> None:
@@ -327,15 +331,15 @@ class Membership:
             if self._local.random.random() * others < SECOND_PROBES:
                 effects += self._probes.start(member, now=now)
 
-    def _heard_again(self, evidence: Evidence) -> None:
+    def _heard_again(self, subject: PeerId, author: PeerId) -> None:
         """Count an echo: of the very piece, or of a verdict that needs no further accuser."""
-        subject, members = subject_of(evidence), len(self.table.living)
+        members = len(self.table.living)
         member = self.table.find(subject)
-        if isinstance(evidence, Accusation) and member is not None and not member.is_living:
-            for author in member.accusations:
-                self._news.echoed(subject=subject, author=author, members=members)
+        if subject != author and member is not None and not member.is_living:
+            for accuser in member.accusations:
+                self._news.echoed(subject=subject, author=accuser, members=members)
         else:
-            self._news.echoed(subject=subject, author=evidence.author, members=members)
+            self._news.echoed(subject=subject, author=author, members=members)
 
     def _defend(self, evidence: Evidence, now: float, effects: list[MachineEffect]) -> bool:
         """Weigh evidence about the local peer; return whether whoever holds it should be told better."""

@@ -69,7 +69,9 @@ class Spreading:
             self._introduction_due = math.inf
             self._introductions_from = now + interval_s
             effects += self._introductions()
-        if self._round_due <= now:
+        if self._round_due <= now and not self._news.is_urgent:
+            self._round_due = math.inf  # others told it around meanwhile
+        elif self._round_due <= now:
             for member in self._some(self._partners(), self._local.config.gossip_fanout):
                 effects += self._pings.gossip(member)
             self._rounds_from = now + interval_s

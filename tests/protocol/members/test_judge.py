@@ -168,6 +168,27 @@ def test_accusations_against_one_member_are_bounded(pieces: list[tuple[int, str]
     subject.check_invariants()
 
 
+def test_further_word_of_silence_is_no_news() -> None:
+    """Three accusers are as many as a suspicion needs; that fifty heard nothing either would only be told on."""
+    subject = membership(*range(2, 13), 20)
+    tell(subject, *(accusation(accuser, 20) for accuser in (10, 11, 12)), sender=2)
+
+    tell(subject, accusation(3, 20), sender=2)
+
+    assert set(member(subject, 20).accusations) == {peer_id(10), peer_id(11), peer_id(12)}
+
+
+def test_refusal_is_heard_whoever_was_silent_before() -> None:
+    """Two refused accusers are a verdict; they are never crowded out by those who heard nothing."""
+    subject = membership(*range(2, 13), 20)
+    tell(subject, *(accusation(accuser, 20) for accuser in (2, 3, 4)), sender=2)
+
+    tell(subject, accusation(11, 20, kind="refused"), accusation(12, 20, kind="refused"), sender=2)
+
+    assert state(subject, 20) == "failed"
+    assert len(member(subject, 20).accusations) == ACCUSATIONS_PER_MEMBER_MAX
+
+
 def test_two_descriptors_of_one_order_end_alike_everywhere() -> None:
     """Only a key used twice makes them; all tables keep the same one."""
     twin = signed(msgspec.structs.replace(descriptor(X), name="twin", signature=b""), identity(X), NETWORK_ID)

@@ -172,6 +172,30 @@ def test_news_is_sent_a_bounded_number_of_times() -> None:
     assert not news.is_urgent and len(news) == 0
 
 
+def test_news_makes_one_round_and_then_rides_along() -> None:
+    """A round by each who hears it reaches nearly all; the rest hear it with the next probes."""
+    news = News(LOCAL)
+    news.add(accusation(2, 9))
+
+    for _ in range(LOCAL.gossip_fanout):
+        assert news.is_urgent and taken(news) == 1
+
+    assert not news.is_urgent and taken(news) == 1
+    news.check_invariants()
+
+
+def test_word_heard_again_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of what gossip brings is on its way already and is known by its bytes; it counts as sent."""
+    subject = membership(2, 3, 9)
+    tell(subject, accusation(2, 9), sender=2)
+    monkeypatch.setattr("protocol.members.membership.decode_evidence", lambda data: pytest.fail("it was decoded"))
+
+    for _ in range(LOCAL.gossip_fanout):
+        tell(subject, accusation(2, 9), sender=3)
+
+    assert receivers(run_until(subject, START + 0.1), Gossip) == [], "it needs no round any more"
+
+
 def test_echoes_count_as_sends() -> None:
     """What everybody tells us needs no telling (Demers et al. 1987)."""
     news = News(LOCAL)
