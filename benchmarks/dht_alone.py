@@ -7,7 +7,6 @@ import asyncio
 import gc
 import random
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -58,7 +57,6 @@ class _Node(asyncio.DatagramProtocol):
     def __init__(self, town: "_Town", descriptor: Descriptor) -> None:
         self.descriptor = descriptor
         self.local = descriptor.peer_id
-        self.revision = 0
         self._town = town
         self._known: dict[PeerId, Descriptor] = {self.local: descriptor}
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
@@ -68,8 +66,12 @@ class _Node(asyncio.DatagramProtocol):
             members=self, requester=self, verifier=town.verifier, network_id=_NETWORK_ID, introduce=self.meet
         )
 
-    def living(self) -> Sequence[Descriptor]:
-        return list(self._known.values())
+    @property
+    def living_ids(self) -> tuple[PeerId, ...]:
+        return tuple(sorted(self._known))
+
+    def is_living(self, peer_id: PeerId) -> bool:
+        return peer_id in self._known
 
     def find(self, peer_id: PeerId) -> Descriptor | None:
         return self._known.get(peer_id)
@@ -84,7 +86,6 @@ class _Node(asyncio.DatagramProtocol):
         """Take a contact into the table."""
         if descriptor.peer_id not in self._known:
             self._known[descriptor.peer_id] = descriptor
-            self.revision += 1
             self.kademlia.member_up(descriptor)
 
     @property

@@ -8,13 +8,11 @@ from protocol.statements import Descriptor
 
 
 class MembershipView:
-    """Implements ``node.ports.Members`` on the core's table; told of changes by ``changed``."""
+    """Implements ``node.ports.Members`` on the core's table."""
 
     def __init__(self, core: Core) -> None:
         self._table = core.membership.table
         self._local = core.descriptor.peer_id
-        self._revision = 0
-        self._living: tuple[Descriptor, ...] | None = None
 
     @property
     def local(self) -> PeerId:
@@ -22,20 +20,18 @@ class MembershipView:
         return self._local
 
     @property
-    def revision(self) -> int:
-        """Rises whenever ``living`` changes."""
-        return self._revision
+    def living_ids(self) -> tuple[PeerId, ...]:
+        """Alive and suspect members, the local peer included, ascending; the same object until one comes or goes."""
+        return self._table.living
 
-    def changed(self) -> None:
-        """Forget what was computed from the table: a member came, went or moved."""
-        self._revision += 1
-        self._living = None
+    def is_living(self, peer_id: PeerId) -> bool:
+        """Return whether a peer is an alive or suspect member."""
+        member = self._table.find(peer_id)
+        return member is not None and member.is_living
 
     def living(self) -> Sequence[Descriptor]:
-        """Return alive and suspect members, the local peer included, ascending by id."""
-        if self._living is None:
-            self._living = self._table.living_descriptors
-        return self._living
+        """Return how the living members describe themselves, in the same order."""
+        return self._table.living_descriptors
 
     def others(self) -> Sequence[Descriptor]:
         """Return ``living`` without the local peer."""

@@ -264,7 +264,6 @@ class Peer:
                 pass
 
     def _member_changed(self, event: MemberChanged) -> None:
-        self._members.changed()
         peer_id = event.descriptor.peer_id
         if peer_id != self._members.local:
             if event.state in ("failed", "left"):
@@ -273,9 +272,9 @@ class Peer:
             elif event.previous not in ("alive", "suspect") or event.state == "alive":
                 self._dht.member_up(event.descriptor)
         self._remembering.changed()
-        self._discovery.set_alone(len(self._members.living()) < 2)
-        body = {"id": peer_id.hex(), "name": event.descriptor.name, "state": event.state, "previous": event.previous}
-        self._events.publish("member", body)
+        self._discovery.set_alone(len(self._members.living_ids) < 2)
+        if len(self._events):  # a cut changes hundreds of members at once, and mostly nobody listens
+            self._events.publish("member", _member_body(event))
 
     def _ban_changed(self, ban: Ban) -> None:
         peer_id = PeerId(ban.banned)
@@ -359,6 +358,11 @@ class Peer:
 
     def events(self) -> AsyncGenerator[PeerEvent, None]:
         return self._events.listen()
+
+
+def _member_body(event: MemberChanged) -> dict[str, str | None]:
+    member = event.descriptor
+    return {"id": member.peer_id.hex(), "name": member.name, "state": event.state, "previous": event.previous}
 
 
 def _leader_body(leader: Leader) -> dict[str, str | int | None]:

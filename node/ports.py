@@ -22,11 +22,11 @@ class Members(Protocol):
         """Id of this peer."""
 
     @property
-    def revision(self) -> int:
-        """Rises whenever ``living`` changes; what is computed from the members may be kept until then."""
+    def living_ids(self) -> tuple[PeerId, ...]:
+        """Alive and suspect members, the local peer included, ascending; the same object until one comes or goes."""
 
-    def living(self) -> Sequence[Descriptor]:
-        """Return alive and suspect members, the local peer included, ascending by id."""
+    def is_living(self, peer_id: PeerId) -> bool:
+        """Return whether a peer is an alive or suspect member."""
 
     def find(self, peer_id: PeerId) -> Descriptor | None:
         """Return what is known of a member in any state, or None."""

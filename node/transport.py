@@ -89,7 +89,7 @@ class Transport:
             port=config.port,
             handle=self._request_handler(faults),
             check_hello=self._check_hello,
-            count_members=lambda: len(members.living()),
+            count_members=lambda: len(members.living_ids),
             door=door,
             is_banned=core.bans.is_banned,
             limits=caps_within(config.descriptors_max).peer_port,

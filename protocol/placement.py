@@ -21,16 +21,23 @@ class Placement:
     def __init__(self, peer_ids: Sequence[PeerId]) -> None:
         """Take peers in ascending order of their ids; the sequence is not changed afterwards."""
         self.peer_ids: Final = peer_ids
-        self._places = [_number_of(kademlia_id_of(peer_id)) for peer_id in peer_ids]
-        assert all(self._places[i] <= self._places[i + 1] for i in range(len(self._places) - 1)), "ids ascend"
-        self._peer_of = dict(zip(self._places, peer_ids, strict=True))
+        self._places: list[int] = []
+        self._peer_of: dict[int, PeerId] = {}
 
     def closest(self, place: Digest, count: int) -> tuple[PeerId, ...]:
         """Return the ``count`` peers closest to ``place``, closest first; all, when there are fewer."""
+        if not self._places:
+            self._place_all()
         number = _number_of(place)
         low, high = self._run_of(number, count)
         near = sorted(self._places[low:high], key=number.__xor__)[:count]
-        return tuple(self._peer_of[found] for found in near)
+        return tuple([self._peer_of[found] for found in near])
+
+    def _place_all(self) -> None:
+        """Compute where all peers are: not before somebody asks, since peers come and go in bursts."""
+        self._places = [_number_of(kademlia_id_of(peer_id)) for peer_id in self.peer_ids]
+        assert all(self._places[i] <= self._places[i + 1] for i in range(len(self._places) - 1)), "ids ascend"
+        self._peer_of = dict(zip(self._places, self.peer_ids, strict=True))
 
     def _run_of(self, number: int, count: int) -> tuple[int, int]:
         """Return the bounds of the smallest run of peers that share a prefix with ``number`` and are enough."""

@@ -122,9 +122,10 @@ class Dht:
     async def start(self) -> None:
         """Read what is stored here and begin to take part."""
         self._shelf.load()
-        local = self._around.local
-        for descriptor in self._around.members.living():
-            if descriptor.peer_id != local:
+        members = self._around.members
+        for peer_id in members.living_ids:
+            descriptor = members.find(peer_id)
+            if descriptor is not None and peer_id != members.local:
                 self.member_up(descriptor)
         self._repair.start()
         self._collector.start()

@@ -26,9 +26,7 @@ class Holders:
     def __init__(self, members: Members, k: int) -> None:
         self._members = members
         self.k: Final = k
-        self._revision = -1
         self._placement = Placement(())
-        self._living: dict[PeerId, None] = {}
         self._known: dict[Digest, HolderList] = {}
         self.on_stranger: list[Callable[[Digest], None]] = []
         """Called with a place whose holders, as others see them, are not all known here."""
@@ -62,20 +60,14 @@ class Holders:
 
     def is_living(self, peer_id: PeerId) -> bool:
         """Return whether a peer is an alive or suspect member."""
-        self._refresh()
-        return peer_id in self._living
+        return self._members.is_living(peer_id)
 
     def in_order_of_asking(self, peer_ids: Sequence[PeerId]) -> list[PeerId]:
         """Return the same peers with those that are accused just now at the end."""
         return sorted(peer_ids, key=self._members.is_suspect)
 
     def _refresh(self) -> None:
-        revision = self._members.revision
-        if revision == self._revision:
-            return
-        peer_ids = tuple(descriptor.peer_id for descriptor in self._members.living())
-        if peer_ids != self._placement.peer_ids:
+        peer_ids, placed = self._members.living_ids, self._placement.peer_ids
+        if peer_ids is not placed and peer_ids != placed:
             self._placement = Placement(peer_ids)
-            self._living = dict.fromkeys(peer_ids)
             self._known.clear()
-        self._revision = revision

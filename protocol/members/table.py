@@ -132,7 +132,7 @@ class MemberTable:
 
     @property
     def living(self) -> tuple[PeerId, ...]:
-        """Ids of all alive and suspect members, the local peer included, ascending."""
+        """Ids of all alive and suspect members, the local peer included, ascending; a new object when that changes."""
         if self._living is None:
             self._living = tuple(self._living_ids)
         return self._living
@@ -185,7 +185,7 @@ class MemberTable:
         self._members[peer_id] = member
         self._by_short[short_id_of(peer_id)] = peer_id
         bisect.insort(self._ids, peer_id)
-        self._file(peer_id, state)
+        self._refile(peer_id, None, state)
         self._before.setdefault(peer_id, (descriptor, None))
         self.version += 1
         return member
@@ -196,7 +196,7 @@ class MemberTable:
         del self._members[member.peer_id]
         del self._by_short[short_id_of(member.peer_id)]
         del self._ids[bisect.bisect_left(self._ids, member.peer_id)]
-        self._unfile(member)
+        self._refile(member.peer_id, member.state, None)
         self._before.pop(member.peer_id, None)
         self.version += 1
 
@@ -212,8 +212,7 @@ class MemberTable:
         if member.state == state:
             return
         self._before.setdefault(member.peer_id, (member.descriptor, member.state))
-        self._unfile(member)
-        self._file(member.peer_id, state)
+        self._refile(member.peer_id, member.state, state)
         member.state = state
         member.since = now
         self.version += 1
@@ -238,21 +237,13 @@ class MemberTable:
         assert self._suspect_ids == suspects, "the suspects are filed"
         assert self.local.state == "alive", "the local peer is alive"
 
-    def _file(self, peer_id: PeerId, state: MemberState) -> None:
-        """Enter a peer in the lists of its state."""
-        if state in LIVING_STATES:
-            bisect.insort(self._living_ids, peer_id)
+    def _refile(self, peer_id: PeerId, before: MemberState | None, after: MemberState | None) -> None:
+        """Move a peer from the lists of one state to those of another; None: it is not in the table."""
+        if (after in LIVING_STATES) != (before in LIVING_STATES):
+            _put(peer_id, self._living_ids, is_in=after in LIVING_STATES)
             self._living = None
-        if state == "suspect":
-            bisect.insort(self._suspect_ids, peer_id)
-
-    def _unfile(self, member: Member) -> None:
-        """Take a peer out of the lists of its state."""
-        if member.is_living:
-            del self._living_ids[bisect.bisect_left(self._living_ids, member.peer_id)]
-            self._living = None
-        if member.state == "suspect":
-            del self._suspect_ids[bisect.bisect_left(self._suspect_ids, member.peer_id)]
+        if (after == "suspect") != (before == "suspect"):
+            _put(peer_id, self._suspect_ids, is_in=after == "suspect")
 
     def _neighbours(self, peer_id: PeerId, count: int, *, step: int) -> tuple[PeerId, ...]:
         ring = self._living_ids
@@ -261,3 +252,11 @@ class MemberTable:
         first = start - 1 if step < 0 else start + is_in_ring
         others = len(ring) - is_in_ring
         return tuple(ring[(first + step * offset) % len(ring)] for offset in range(min(count, others)))
+
+
+def _put(peer_id: PeerId, ascending: list[PeerId], *, is_in: bool) -> None:
+    """Put an id into an ascending list, or take it out."""
+    if is_in:
+        bisect.insort(ascending, peer_id)
+    else:
+        del ascending[bisect.bisect_left(ascending, peer_id)]

@@ -51,7 +51,6 @@ BOUNDS: Final[dict[str, dict[str, str]]] = {
         "protocol/members/table.py": "Member.accusations",
     },
     "members of the table, of which there are at most so many": {
-        "node/dht/holders.py": "Holders._living",
         "node/dht/outbox.py": "Outbox._active",
         "node/dht/repair.py": "Repair._newcomers Repair._fallen",
         "node/dht/shelf.py": "Shelf._sums",
@@ -67,6 +66,7 @@ BOUNDS: Final[dict[str, dict[str, str]]] = {
         "protocol/members/table.py": "MemberTable._members MemberTable._ids MemberTable._by_short MemberTable._before"
         " MemberTable._living_ids MemberTable._suspect_ids",
         "protocol/network_time.py": "NetworkClock._offsets_ms",
+        "protocol/placement.py": "Placement._places Placement._peer_of",
     },
     "peers that the admin banned with a signature": {
         "protocol/bans.py": "Bans._known Bans._banned_short",

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -52,11 +52,14 @@ class _Members:
 
     def __init__(self, *members: Descriptor, local: PeerId = ALICE.peer_id) -> None:
         self.local = local
-        self.revision = 0
         self.table = {member.peer_id: member for member in members}
 
-    def living(self) -> Sequence[Descriptor]:
-        return list(self.table.values())
+    @property
+    def living_ids(self) -> tuple[PeerId, ...]:
+        return tuple(sorted(self.table))
+
+    def is_living(self, peer_id: PeerId) -> bool:
+        return peer_id in self.table
 
     def find(self, peer_id: PeerId) -> Descriptor | None:
         return self.table.get(peer_id)
@@ -499,7 +502,7 @@ class _Node:
             self.exchange.reply_received(received.sender, received.message)
             return
         assert isinstance(received.message, Request)
-        for member in self.members.living():
+        for member in self.members.table.values():
             if short_id_of(member.peer_id) == received.sender:
                 self.exchange.request_received(member, received.message)
 

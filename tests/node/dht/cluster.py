@@ -32,13 +32,16 @@ class FakeMembers:
 
     def __init__(self, local: PeerId) -> None:
         self.local = local
-        self.revision = 0
         self.known: dict[PeerId, Descriptor] = {}
-        self.living_ids: set[PeerId] = set()
+        self.living: set[PeerId] = set()
         self.suspects: set[PeerId] = set()
 
-    def living(self) -> Sequence[Descriptor]:
-        return [self.known[peer_id] for peer_id in sorted(self.living_ids)]
+    @property
+    def living_ids(self) -> tuple[PeerId, ...]:
+        return tuple(sorted(self.living))
+
+    def is_living(self, peer_id: PeerId) -> bool:
+        return peer_id in self.living
 
     def find(self, peer_id: PeerId) -> Descriptor | None:
         return self.known.get(peer_id)
@@ -161,8 +164,7 @@ class Cluster:
     def _know(self, peer: FakePeer, others: Iterable[FakePeer]) -> None:
         for other in others:
             peer.members.known[other.peer_id] = samples.descriptor(other.number)
-            peer.members.living_ids.add(other.peer_id)
-        peer.members.revision += 1
+            peer.members.living.add(other.peer_id)
 
     # The network
 
@@ -224,9 +226,8 @@ class Cluster:
 
     def part(self, peer: FakePeer, fallen: Iterable[FakePeer]) -> None:
         """Let one peer believe that others are dead."""
-        gone = [each for each in fallen if each.peer_id in peer.members.living_ids]
-        peer.members.living_ids.difference_update(each.peer_id for each in gone)
-        peer.members.revision += 1
+        gone = [each for each in fallen if each.peer_id in peer.members.living]
+        peer.members.living.difference_update(each.peer_id for each in gone)
         for each in gone:
             peer.member_down(each.peer_id)
 
@@ -240,8 +241,7 @@ class Cluster:
     async def restart(self, *peers: FakePeer) -> None:
         """Start killed peers on their disks and introduce them to all."""
         for peer in peers:
-            peer.members.living_ids = {each.peer_id for each in self.peers if each.runs} | {peer.peer_id}
-            peer.members.revision += 1
+            peer.members.living = {each.peer_id for each in self.peers if each.runs} | {peer.peer_id}
             peer.begin()
             await peer.dht.start()
         for peer in self.peers:
@@ -276,7 +276,7 @@ class Cluster:
         for peer in self.peers:
             if peer.runs:
                 running = {each.peer_id: each for each in self.peers if each.runs}
-                self.meet(peer, [each for peer_id, each in running.items() if peer_id not in peer.members.living_ids])
+                self.meet(peer, [each for peer_id, each in running.items() if peer_id not in peer.members.living])
 
     # What is where
 

@@ -265,12 +265,10 @@ async def test_wrong_guess_of_the_holders_is_corrected_by_those_asked() -> None:
         await put(cluster.peers[0], "color", b"red")
         reader = cluster.stranger_to("color")
         away = cluster.holders("color")
-        reader.members.living_ids -= {peer.peer_id for peer in away}
-        reader.members.revision += 1
+        reader.members.living -= {peer.peer_id for peer in away}
         with pytest.raises(OperationError):
             await get(reader, "color")
-        reader.members.living_ids.add(away[3].peer_id)
-        reader.members.revision += 1
+        reader.members.living.add(away[3].peer_id)
 
         assert (await get(reader, "color")).record.value == b"red"
 

@@ -27,8 +27,7 @@ def members_of(local: int) -> FakeMembers:
     members = FakeMembers(PEERS[local])
     for number in range(1, 9):
         members.known[PEERS[number - 1]] = samples.descriptor(number)
-    members.living_ids = set(PEERS)
-    members.revision = 1
+    members.living = set(PEERS)
     return members
 
 
@@ -47,8 +46,7 @@ async def replay(steps: list[tuple[str, int, int]]) -> None:
         elif action == "remove" and key_number in stored:
             await shelf.remove([stored.pop(key_number)])
         elif action == "members":
-            members.living_ids ^= {PEERS[1 + key_number % 7]}
-            members.revision += 1
+            members.living ^= {PEERS[1 + key_number % 7]}
             rebuilding = asyncio.create_task(shelf.rebuild(holders.placement, lambda place, holders: None))
             await asyncio.sleep(0)
             (winner,) = await shelf.commit([placed])  # while the rebuild is at work

@@ -16,7 +16,7 @@ def table(*others: int, me: int = 1) -> MemberTable:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["insert", "remove", "fail"]), st.integers(2, 9)), max_size=40))
+@given(st.lists(st.tuples(st.sampled_from(["insert", "remove", "fail", "suspect"]), st.integers(2, 9)), max_size=40))
 def test_invariants_hold_after_any_changes(steps: list[tuple[str, int]]) -> None:
     """Ids are sorted and complete, short ids resolve, ``living`` follows the states."""
     subject = table()
@@ -28,9 +28,26 @@ def test_invariants_hold_after_any_changes(steps: list[tuple[str, int]]) -> None
             subject.remove(member)
         elif step == "fail" and member is not None:
             subject.move(member, "failed", now=2.0)
+        elif step == "suspect" and member is not None:
+            subject.move(member, "suspect", now=2.0)
         subject.check_invariants()
         assert subject.living == tuple(member.peer_id for member in subject if member.is_living)
     assert all(subject.by_short_id(short_id_of(member.peer_id)) is member for member in subject)
+
+
+def test_the_living_are_the_same_object_until_one_comes_or_goes() -> None:
+    """What is computed from the living outlasts suspicions, of which there are many."""
+    subject = table(2, 3)
+    two = subject.find(peer_id(2))
+    assert two is not None
+    living = subject.living
+
+    subject.move(two, "suspect", now=2.0)
+    assert subject.living is living
+    subject.move(two, "alive", now=3.0)
+    assert subject.living is living
+    subject.move(two, "failed", now=4.0)
+    assert subject.living is not living
 
 
 def test_ring_neighbours_are_the_nearest_living_ids() -> None:

@@ -29,11 +29,14 @@ class FixedMembers:
 
     def __init__(self, local: Descriptor, others: Sequence[Descriptor] = ()) -> None:
         self.local = local.peer_id
-        self.revision = 0
         self._known = {each.peer_id: each for each in (local, *others)}
 
-    def living(self) -> Sequence[Descriptor]:
-        return [self._known[peer_id] for peer_id in sorted(self._known)]
+    @property
+    def living_ids(self) -> tuple[PeerId, ...]:
+        return tuple(sorted(self._known))
+
+    def is_living(self, peer_id: PeerId) -> bool:
+        return peer_id in self._known
 
     def find(self, peer_id: PeerId) -> Descriptor | None:
         return self._known.get(peer_id)

@@ -49,7 +49,9 @@ class Wire:
             network_id=samples.NETWORK_ID,
             introduce=lambda descriptor: None,
         )
-        for descriptor in members.living():
+        for peer_id in members.living_ids:
+            descriptor = members.find(peer_id)
+            assert descriptor is not None
             node.member_up(descriptor)
         self.protocol = StockProtocol(
             node.local,
