@@ -68,7 +68,8 @@ class Driver:
         self._on_broken = on_broken
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
-        self._wakes_at = 0.0  # not asked of the timer: one that is due at once has no time on every loop
+        """For when the timer was set."""
+
         self._wall_read_at = steady_s()
         self._closed = False
 
@@ -105,16 +106,13 @@ class Driver:
 
     def _arm(self) -> None:
         deadline = self._core.next_deadline()
-        if deadline == self._deadline and self._timer is not None:
-            return
-        self._deadline = deadline
-        loop = asyncio.get_running_loop()
-        at = loop.time() + max(_SLEEP_MIN_S, deadline - steady_s())
         if self._timer is not None:
-            if abs(self._wakes_at - at) < _SLEEP_MIN_S:
+            if abs(deadline - self._deadline) < _SLEEP_MIN_S:
                 return
             self._timer.cancel()
-        self._timer, self._wakes_at = loop.call_at(at, self._wake), at
+        self._deadline = deadline
+        pause_s = max(_SLEEP_MIN_S, deadline - steady_s())
+        self._timer = asyncio.get_running_loop().call_later(pause_s, self._wake)
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:

@@ -351,6 +351,8 @@ class Core:
         claim = self.election.claim
         if claim is not self.membership.claim:
             self.membership.claim = claim
+        if now < self._links.next_deadline():
+            return
         links = self._links.arranged(
             own=self.descriptor.peer_id,
             living=self.membership.electorate.living,

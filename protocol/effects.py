@@ -5,8 +5,9 @@ in list order, and a ``Persist`` has reached the disk before any later ``Send`` 
 tell the application what changed.
 """
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from protocol.ids import PeerId, ShortId
 from protocol.messages import Message
@@ -16,8 +17,7 @@ MemberState: TypeAlias = Literal["alive", "suspect", "failed", "left"]
 Role: TypeAlias = Literal["follower", "candidate", "leader"]
 
 
-@dataclass(frozen=True, slots=True)
-class Promise:
+class Promise(msgspec.Struct, frozen=True):
     """What a voter must never forget: the file ``vote`` holds it (DESIGN section 6)."""
 
     voted: Ballot
@@ -36,8 +36,7 @@ class Promise:
 # Inputs
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """A datagram was opened: its envelope proved the network key and the sender's claim on ``sender_boot``."""
 
     message: Message
@@ -46,8 +45,7 @@ class Received:
     sender_boot: int
 
 
-@dataclass(frozen=True, slots=True)
-class ContactsFound:
+class ContactsFound(msgspec.Struct, frozen=True):
     """Somebody told us addresses: seeds, zeroconf, an invite."""
 
     contacts: tuple[Address, ...]
@@ -56,55 +54,47 @@ class ContactsFound:
     """Whether anybody on the local network may have said so, as with zeroconf."""
 
 
-@dataclass(frozen=True, slots=True)
-class LinkLost:
+class LinkLost(msgspec.Struct, frozen=True):
     """A TCP link to a peer ended. Not yet a verdict: it starts a burst of probes."""
 
     peer_id: PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionRefused:
+class ConnectionRefused(msgspec.Struct, frozen=True):
     """The operating system at a peer's address says that nobody listens there."""
 
     peer_id: PeerId
     boot: int
 
 
-@dataclass(frozen=True, slots=True)
-class HandoverAsked:
+class HandoverAsked(msgspec.Struct, frozen=True):
     """A person asks the leader to hand over, to ``successor`` or to whom it thinks best."""
 
     successor: PeerId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AddressChanged:
+class AddressChanged(msgspec.Struct, frozen=True):
     """This machine has another address now, as a laptop has after it was carried elsewhere."""
 
     address: Address
     api: Address
 
 
-@dataclass(frozen=True, slots=True)
-class BanGiven:
+class BanGiven(msgspec.Struct, frozen=True):
     """The admin bans a peer, or lifts a ban, at this peer."""
 
     ban: Ban
 
 
-@dataclass(frozen=True, slots=True)
-class LeaveAsked:
+class LeaveAsked(msgspec.Struct, frozen=True):
     """This peer will stop: tell the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Woken:
+class Woken(msgspec.Struct, frozen=True):
     """The time that ``next_deadline`` named has come (or passed: the core measures by how much)."""
 
 
-@dataclass(frozen=True, slots=True)
-class WallClockRead:
+class WallClockRead(msgspec.Struct, frozen=True):
     """The shell read the wall clock again: somebody may have set it."""
 
     wall_ms: int
@@ -127,8 +117,7 @@ Input: TypeAlias = (
 # Effects of the core, carried out by the shell
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Seal and send one datagram."""
 
     message: Message
@@ -137,43 +126,37 @@ class Send:
     """``ids.ANY_RECEIVER`` when only the address is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
+class Persist(msgspec.Struct, frozen=True):
     """Write the promise to disk and sync it before any later effect of the list."""
 
     promise: Promise
 
 
-@dataclass(frozen=True, slots=True)
-class KeepVoters:
+class KeepVoters(msgspec.Struct, frozen=True):
     """Write the list of voters to disk and sync it before any later effect of the list."""
 
     voters: VoterList
 
 
-@dataclass(frozen=True, slots=True)
-class KeepBans:
+class KeepBans(msgspec.Struct, frozen=True):
     """Write the bans to disk and sync them before any later effect of the list; replaces those written before."""
 
     bans: tuple[Ban, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class KeepLinks:
+class KeepLinks(msgspec.Struct, frozen=True):
     """Hold a TCP link to exactly these peers; replaces the earlier set."""
 
     peers: tuple[Descriptor, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TryConnection:
+class TryConnection(msgspec.Struct, frozen=True):
     """Open and close a TCP connection to learn whether it is refused (answered with ``ConnectionRefused``)."""
 
     peer: Descriptor
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """Tell the application."""
 
     event: "Event"
@@ -182,16 +165,14 @@ class Report:
 # Effects of one machine, which the core turns into ``Send``
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(msgspec.Struct, frozen=True):
     """Send ``message`` to a member; the core fills in its address and its boot."""
 
     peer_id: PeerId
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class TellAddress:
+class TellAddress(msgspec.Struct, frozen=True):
     """Send ``message`` to whoever answers at ``address``; ``receiver`` when its id is known."""
 
     address: Address
@@ -199,8 +180,7 @@ class TellAddress:
     receiver: ShortId
 
 
-@dataclass(frozen=True, slots=True)
-class TimeSample:
+class TimeSample(msgspec.Struct, frozen=True):
     """An ack told the wall clock of a member; for the core's network time."""
 
     peer_id: PeerId
@@ -215,8 +195,7 @@ MachineEffect: TypeAlias = Tell | TellAddress | Persist | KeepVoters | KeepBans 
 # Events
 
 
-@dataclass(frozen=True, slots=True)
-class MemberChanged:
+class MemberChanged(msgspec.Struct, frozen=True):
     """A member is new, or its state or its description changed."""
 
     descriptor: Descriptor
@@ -225,8 +204,7 @@ class MemberChanged:
     """None for a member that was not in the table."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeaderChanged:
+class LeaderChanged(msgspec.Struct, frozen=True):
     """This peer follows another leader now, or none."""
 
     certificate: Certificate | None
@@ -237,28 +215,24 @@ class LeaderChanged:
         return self.certificate.ballot.peer_id if self.certificate else None
 
 
-@dataclass(frozen=True, slots=True)
-class RoleChanged:
+class RoleChanged(msgspec.Struct, frozen=True):
     """This peer's own part in the election changed."""
 
     role: Role
     term: int
 
 
-@dataclass(frozen=True, slots=True)
-class BanChanged:
+class BanChanged(msgspec.Struct, frozen=True):
     """The admin banned a peer, or lifted that; it may be this one."""
 
     ban: Ban
 
 
-@dataclass(frozen=True, slots=True)
-class BecameReady:
+class BecameReady(msgspec.Struct, frozen=True):
     """Another peer was met, or the time to wait for one passed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alarm:
+class Alarm(msgspec.Struct, frozen=True):
     """Something that an operator should know: a hostile term, a clock far off."""
 
     text: str
@@ -267,8 +241,7 @@ class Alarm:
 Event: TypeAlias = MemberChanged | LeaderChanged | RoleChanged | BanChanged | BecameReady | Alarm
 
 
-@dataclass(frozen=True, slots=True)
-class Electorate:
+class Electorate(msgspec.Struct, frozen=True):
     """What the election sees of the membership: replaced as a whole whenever the table changes."""
 
     living: tuple[PeerId, ...]

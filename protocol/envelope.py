@@ -16,6 +16,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
@@ -30,6 +31,9 @@ MAGIC_AND_VERSION: Final = 0xA1
 FLAG_DISCOVERY: Final = 0x01
 _KEY_EPOCH: Final = 0
 _HEADER: Final = struct.Struct("!BBH16sQQ")
+_SENDER_AND_BOOT: Final = slice(4, 28)
+"""Where a header names who seals, which is also the key of what is kept of it."""
+
 _TAG_SIZE_BYTES: Final = 16
 _NONCE: Final = struct.Struct("!IQ")
 
@@ -89,8 +93,7 @@ class Sealer:
         return header + self._cipher.encrypt(_NONCE.pack(0, counter), plaintext, header + receiver)
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(msgspec.Struct, frozen=True):
     """What a datagram carried, proved by the network key."""
 
     sender: ShortId
@@ -115,22 +118,19 @@ class Opener:
     """Opens what others sealed for one peer.
 
     Invariants:
-        1. At most ``SENDERS_MAX`` (sender, boot) pairs are kept; only authenticated ones are.
+        1. At most ``SENDERS_MAX`` senders are kept, each in the latest boot that was authenticated.
         2. A kept window never goes back.
     """
 
     def __init__(self, *, network: NetworkIdentity, peer_id: PeerId) -> None:
         self._network = network
         self._receiver = short_id_of(peer_id)
-        self._senders: OrderedDict[tuple[bytes, int], _Sender] = OrderedDict()
+        self._senders: OrderedDict[bytes, _Sender] = OrderedDict()
         self._latest_boots: OrderedDict[bytes, int] = OrderedDict()
 
     def is_known(self, datagram: bytes) -> bool:
         """Return whether the claimed sender and boot were authenticated before: opening then derives no key."""
-        if len(datagram) < _HEADER.size:
-            return False
-        _, _, _, sender, boot, _ = _HEADER.unpack_from(datagram)
-        return (sender, boot) in self._senders
+        return datagram[_SENDER_AND_BOOT] in self._senders
 
     def open(self, datagram: bytes) -> Opened:
         """Return what ``datagram`` carried.
@@ -145,17 +145,17 @@ class Opener:
             raise RemoteProtocolError("header")
         if sender == self._receiver:
             raise RemoteProtocolError("own datagram")
-        if boot < self._latest_boots.get(sender, 0):
-            raise RemoteProtocolError("older boot")
-        state = self._senders.get((sender, boot))
+        header = datagram[: _HEADER.size]
+        state = self._senders.get(header[_SENDER_AND_BOOT])
         is_new_sender = state is None
         if state is None:
+            if boot < self._latest_boots.get(sender, 0):
+                raise RemoteProtocolError("older boot")
             key = self._network.datagram_key(ShortId(sender), boot)
             state = _Sender(ChaCha20Poly1305(key), ReplayWindow())
         elif not state.window.is_new(counter):
             raise RemoteProtocolError("replay")
         receiver = ANY_RECEIVER if flags & FLAG_DISCOVERY else self._receiver
-        header = datagram[: _HEADER.size]
         try:
             plaintext = state.cipher.decrypt(_NONCE.pack(0, counter), datagram[_HEADER.size :], header + receiver)
         except InvalidTag:
@@ -168,11 +168,15 @@ class Opener:
     def _keep(self, sender: bytes, boot: int, state: _Sender) -> None:
         previous = self._latest_boots.get(sender)
         if previous is not None:
-            self._senders.pop((sender, previous), None)
+            self._senders.pop(_sender_and_boot(sender, previous), None)
         self._latest_boots[sender] = boot
         self._latest_boots.move_to_end(sender)
-        self._senders[(sender, boot)] = state
+        self._senders[_sender_and_boot(sender, boot)] = state
         if len(self._senders) > limits.SENDERS_MAX:
             self._senders.popitem(last=False)
         if len(self._latest_boots) > 4 * limits.SENDERS_MAX:
             self._latest_boots.popitem(last=False)
+
+
+def _sender_and_boot(sender: bytes, boot: int) -> bytes:
+    return sender + boot.to_bytes(8)

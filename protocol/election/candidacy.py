@@ -1,10 +1,12 @@
 """The candidate: asks for opinions, then for votes, and counts them.
 
 Requests are sent again after a moment, ever less often and until the campaign ends: datagrams get lost, and a voter
-that has not yet heard what the candidate knows changes its mind within milliseconds.
+that has not yet heard what the candidate knows changes its mind within milliseconds. Suspects, which rarely answer at
+all, are asked once in each campaign: a side without a majority campaigns for as long as it is cut off.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 from protocol.effects import MachineEffect, Persist, Tell
@@ -129,7 +131,8 @@ class Candidacy:
         elif now >= campaign.resend_at:
             self._resend_pause_s *= 2
             campaign.resend_at = now + self._resend_pause_s
-            self._ask(effects)
+            suspects = self._station.electorate.suspects
+            self._ask(effects, [member for member in campaign.missing(self._station.me) if member not in suspects])
         return effects
 
     def next_deadline(self) -> float:
@@ -181,8 +184,8 @@ class Candidacy:
             campaign.ballot, campaign.council_hash, release=campaign.release, now=now
         )
 
-    def _ask(self, effects: list[MachineEffect]) -> None:
-        """Send the request of the present stage to all whose consent is missing."""
+    def _ask(self, effects: list[MachineEffect], asked: Sequence[PeerId] | None = None) -> None:
+        """Send the request of the present stage to ``asked``, or to all whose consent is missing."""
         campaign = self.campaign
         assert campaign is not None
         request: Message
@@ -192,7 +195,8 @@ class Candidacy:
             )
         else:
             request = PreVoteRequest(ballot=campaign.ballot, council=campaign.council, is_merge=campaign.is_merge)
-        effects.extend(Tell(member, request) for member in campaign.missing(self._station.me))
+        asked = campaign.missing(self._station.me) if asked is None else asked
+        effects.extend(Tell(member, request) for member in asked)
 
     def _is_for(self, campaign: Campaign, vote: Vote, sender: PeerId) -> bool:
         return (

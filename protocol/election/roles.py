@@ -19,7 +19,7 @@ from protocol.ids import PeerId
 from protocol.messages import Announce, CertificateRequest
 from protocol.statements import Release
 
-_DOUBLINGS_MAX: Final = 2
+_DOUBLINGS_MAX: Final = 3
 """A peer that fails to find a leader again and again doubles its first pause at most so often."""
 
 

@@ -51,7 +51,7 @@ class Crashes:
     @property
     def deadline(self) -> float:
         """When the next connection is to be tried."""
-        return min((case.retry_at for case in self._cases.values()), default=math.inf)
+        return min([case.retry_at for case in self._cases.values()]) if self._cases else math.inf
 
     def link_lost(self, member: Member, *, now: float) -> list[MachineEffect]:
         """Try whether somebody still listens there."""

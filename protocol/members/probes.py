@@ -51,7 +51,7 @@ class Probes:
     @property
     def deadline(self) -> float:
         """When the next step is due."""
-        return min([self._next_at, *(probe.due for probe in self._open.values())])
+        return min(self._next_at, *[probe.due for probe in self._open.values()]) if self._open else self._next_at
 
     def start(self, member: Member, *, now: float) -> list[MachineEffect]:
         """Probe ``member`` now; does nothing while a probe of it is open."""
