@@ -1,6 +1,6 @@
 """Bytes to messages and back. ``decode`` raises ``DecodeError`` and nothing else, for any bytes at all."""
 
-from functools import reduce
+import functools
 from operator import or_
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from protocol.messages import CONTROL_MESSAGES, DHT_MESSAGES, SERVICE_MESSAGES, 
 from protocol.statements import Accusation, Descriptor, Evidence, Leave
 
 # A union that the decoder takes at run time; no type checker can follow it.
-_message_types: Any = reduce(or_, CONTROL_MESSAGES + DHT_MESSAGES + SERVICE_MESSAGES)
+_message_types: Any = functools.reduce(or_, CONTROL_MESSAGES + DHT_MESSAGES + SERVICE_MESSAGES)
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[Message]] = msgspec.msgpack.Decoder(_message_types)
 
@@ -71,6 +71,7 @@ def encode_evidence(evidence: Evidence) -> bytes:
     return bytes([_evidence_tags[type(evidence)]]) + _encoder.encode(evidence)
 
 
+@functools.lru_cache(maxsize=1024)  # gossip brings each piece several times; a statement never changes
 def decode_evidence(data: bytes) -> Evidence:
     """Return the evidence in ``data``; its signature is not checked here.
 

@@ -141,6 +141,8 @@ class Judge:
             self._table.insert(descriptor, "alive", now=now)
             self._news.add(descriptor, is_urgent=False)
             return True
+        if descriptor is member.descriptor and not member.is_remembered:
+            return False
         order, known_order = order_of(descriptor), order_of(member.descriptor)
         # Two descriptors of one order can only come from one key used twice; all tables keep the same one.
         if order < known_order or (order == known_order and encode_evidence(descriptor) <= member.encoded):
