@@ -67,8 +67,7 @@ class Judge:
         if member is not None:
             member.is_banned = True
             member.is_remembered = False
-            member.accusations.clear()
-            self._news.forget_accusations(peer_id)
+            self._clear_accusations(member)
             self._recompute(member, now=now)
 
     def lift(self, peer_id: PeerId) -> None:
@@ -186,9 +185,8 @@ class Judge:
             return False
         member.leave = leave
         member.is_remembered = False  # somebody heard it since
-        member.accusations.clear()
+        self._clear_accusations(member)
         member.is_condemned = False
-        self._news.forget_accusations(member.peer_id)
         self._news.add(leave)
         self._recompute(member, now=now)
         return True
@@ -202,16 +200,22 @@ class Judge:
         """Keep an accusation for which ``_has_room`` said that there is some."""
         kept = member.accusations
         if accusation.author not in kept and len(kept) >= limits.ACCUSATIONS_PER_MEMBER_MAX:
-            del kept[next(author for author, other in kept.items() if other.kind == "silent")]
+            displaced = next(author for author, other in kept.items() if other.kind == "silent")
+            del kept[displaced]
+            self._news.forget_accusations(member.peer_id, (displaced,))
         kept[accusation.author] = accusation
+
+    def _clear_accusations(self, member: Member) -> None:
+        """Drop what was said against ``member``: it is void."""
+        self._news.forget_accusations(member.peer_id, member.accusations)
+        member.accusations.clear()
 
     def _replace(self, member: Member, descriptor: Descriptor, *, now: float) -> None:
         """Take a newer description: what was said against the older one is void."""
         if order_of(descriptor) > order_of(member.descriptor):
             member.is_refusal_void |= member.refused_count > 0
-            member.accusations.clear()
+            self._clear_accusations(member)
             member.is_condemned = False
-            self._news.forget_accusations(member.peer_id)
             self._suspicions.stop(member.peer_id)
             if member.leave is not None and order_of(member.leave) < order_of(descriptor):
                 member.leave = None

@@ -11,7 +11,7 @@ one die, the word soon is known and soon falls silent.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -99,10 +99,10 @@ class News:
         if len(self._items) > NEWS_MAX:
             self._drop(next(iter(self._items)))
 
-    def forget_accusations(self, subject: PeerId) -> None:
-        """Stop spreading accusations of ``subject``: they are void or it is gone."""
-        for key in [key for key in self._items if key[0] == subject and key[1] != subject]:
-            self._drop(key)
+    def forget_accusations(self, subject: PeerId, accusers: Iterable[PeerId]) -> None:
+        """Stop spreading what ``accusers`` say of ``subject``: it is void, or weightier words took its place."""
+        for accuser in accusers:
+            self._drop((subject, accuser))
 
     def echoed(self, *, subject: PeerId, author: PeerId, members: int) -> None:
         """Count as sent what somebody just told us: he knows, and so do those whom he told."""

@@ -19,6 +19,9 @@ SOON_S = 0.01
 TOLD_MAX = 256
 """Members that one peer tells of newcomers or of its own goodbye itself; the others hear it from these."""
 
+_DRAWS_PER_PARTNER = 4
+"""Members drawn for each that a round of gossip needs: some may not be worth a message."""
+
 TOLD_NEIGHBOURS = 3
 """Members told at once of a refusal, because they follow in the ring: as many as may be slow without harm."""
 
@@ -72,7 +75,7 @@ class Spreading:
         if self._round_due <= now and not self._news.is_urgent:
             self._round_due = math.inf  # others told it around meanwhile
         elif self._round_due <= now:
-            for member in self._some(self._partners(), self._local.config.gossip_fanout):
+            for member in self._few_partners(self._local.config.gossip_fanout):
                 effects += self._pings.gossip(member)
             self._rounds_from = now + interval_s
             self._round_due = self._rounds_from if self._news.is_urgent else math.inf
@@ -112,6 +115,19 @@ class Spreading:
     def _partners(self) -> list[Member]:
         """Return the members that are worth a message: those of an earlier run may be long gone."""
         return [member for member in self._table.living_others() if not member.is_remembered]
+
+    def _few_partners(self, count: int) -> list[Member]:
+        """Return ``count`` partners at random, if there are so many; does not look at a large table for them."""
+        living, chosen = self._table.living, []
+        if len(living) <= _DRAWS_PER_PARTNER * count:
+            return self._some(self._partners(), count)
+        for peer_id in self._local.random.sample(living, _DRAWS_PER_PARTNER * count):
+            member = self._table.find(peer_id)
+            if member is not None and member is not self._table.local and not member.is_remembered:
+                chosen.append(member)
+                if len(chosen) == count:
+                    break
+        return chosen
 
     def _some(self, members: list[Member], count: int) -> list[Member]:
         return members if len(members) <= count else self._local.random.sample(members, count)
