@@ -374,8 +374,9 @@ class Core:
         self._seen = seen
         electorate = Electorate(seen.living, seen.suspects, ready=ready)
         if electorate != self._electorate:
+            if self._electorate is None or electorate.living != self._electorate.living:
+                self._links.rearrange_soon(now)
             self._electorate = electorate
-            self._links.rearrange_soon(now)
             self._take(self.election.electorate_changed(electorate, now=now), now, effects)
 
     # Sending

@@ -153,7 +153,11 @@ class Election:
     # Inputs
 
     def electorate_changed(self, electorate: Electorate, now: float) -> list[MachineEffect]:
-        """Take a new view of the members."""
+        """Take a new view of the members; who is suspect matters only when somebody asks for it."""
+        known = self._station.electorate
+        if electorate is not known and (electorate.living, electorate.ready) == (known.living, known.ready):
+            self._station.electorate = electorate
+            return []
         effects: list[MachineEffect] = []
         self._roles.judge_lease(now, effects)
         station, roles, leader = self._station, self._roles, self.leader

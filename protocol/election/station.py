@@ -85,13 +85,13 @@ class Station:
     def see(self, electorate: Electorate) -> ViewChange:
         """Replace the view of the others."""
         before, council_before = self._living, self.council
-        newcomers: tuple[PeerId, ...] = ()
-        if electorate.living != self.electorate.living:  # mostly only suspects changed
-            newcomers = tuple([member for member in electorate.living if member not in before])
-            self._living = frozenset(electorate.living)
         self.electorate = electorate
         self.council = self.rules.council_of(electorate.living)
-        return ViewChange(newcomers=newcomers, is_new_council=self.council != council_before)
+        self._living = frozenset(electorate.living)
+        return ViewChange(
+            newcomers=tuple([member for member in electorate.living if member not in before]),
+            is_new_council=self.council != council_before,
+        )
 
     def is_living(self, peer_id: PeerId) -> bool:
         """Return whether a peer is alive or suspect, as far as this one knows."""
