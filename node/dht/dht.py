@@ -153,10 +153,12 @@ class Dht:
     # What the membership says
 
     def member_up(self, descriptor: Descriptor) -> None:
-        """A member came, came back or started anew."""
-        self._node.member_up(descriptor)
-        self._repair.member_up(descriptor.peer_id)
-        self._watcher.member_up()
+        """A member came, came back or started anew, moved, or proved to live after a suspicion."""
+        if self._node.member_up(descriptor):
+            self._repair.member_up(descriptor.peer_id)
+            self._watcher.member_up()
+        else:
+            self._repair.member_heard(descriptor.peer_id)
 
     def member_down(self, peer_id: PeerId) -> None:
         """A member failed or left."""

@@ -31,6 +31,9 @@ _TRIES_MAX: Final = 6
 _RETRY_S: Final = 0.1
 """First pause before a receiver is tried again; doubles. After the last try the periodic comparison takes over."""
 
+_LATER_S: Final = 1.0
+"""How long the second-ranked holder leaves the work to the first."""
+
 _COMING_S: Final = 0.5
 """Pause before a version is offered again that another holder has promised to send."""
 
@@ -62,15 +65,20 @@ class Outbox:
         self._around = surroundings
         self._shelf = shelf
         self._due: dict[PeerId, dict[Digest, None]] = {}
+        self._due_later: dict[PeerId, dict[Digest, None]] = {}
+        self._push_later: asyncio.TimerHandle | None = None
         self._active: dict[PeerId, None] = {}
         self._tasks = OwnedTasks(limit=2 * RECEIVERS_AT_ONCE)  # those that just ended count for a moment
         self.on_confirmed: list[Callable[[PeerId, Digest, int], None]] = []
         """Called with a receiver, a place and the stamp of the version that it surely holds now, or a newer one."""
 
+        self.on_given_up: list[Callable[[PeerId], None]] = []
+        """Called with a receiver that did not answer for so long that what waited for it was dropped."""
+
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits and nothing is under way."""
-        return not self._due and not self._active
+        return not self._due and not self._active and not self._due_later
 
     def push(self, receiver: PeerId, places: Iterable[Digest]) -> None:
         """See to it that ``receiver`` holds at least the versions stored here; a place counts once."""
@@ -81,13 +89,33 @@ class Outbox:
             self._due.setdefault(receiver, {}).update(waiting)
             self._start_next()
 
+    def push_later(self, receiver: PeerId, place: Digest) -> None:
+        """Push in a while what another holder pushes now, unless ``receiver`` turns out to hold it."""
+        self._due_later.setdefault(receiver, {})[place] = None
+        if self._push_later is None:
+            self._push_later = asyncio.get_running_loop().call_later(_LATER_S, self._push_due)
+
+    def held(self, receiver: PeerId, place: Digest) -> None:
+        """Drop what waits for a receiver that said that it holds the version stored here, or a newer one."""
+        for waiting in (self._due.get(receiver), self._due_later.get(receiver)):
+            if waiting is not None:
+                waiting.pop(place, None)
+
     def forget(self, receiver: PeerId) -> None:
         """Drop what waits for a receiver that is gone."""
         self._due.pop(receiver, None)
+        self._due_later.pop(receiver, None)
 
     async def close(self) -> None:
         """End all tasks. Idempotent."""
+        if self._push_later is not None:
+            self._push_later.cancel()
         await self._tasks.close()
+
+    def _push_due(self) -> None:
+        due, self._due_later, self._push_later = self._due_later, {}, None
+        for receiver, places in due.items():
+            self.push(receiver, places)
 
     def _start_next(self) -> None:
         for receiver in list(self._due):
@@ -114,6 +142,7 @@ class Outbox:
             except (PeerUnreachable, StoreError):
                 tries += 1
                 if tries >= _TRIES_MAX:
+                    self._given_up(receiver)
                     break
                 pause_s = _RETRY_S * 2**tries
             await give_way()
@@ -181,6 +210,10 @@ class Outbox:
                     self._confirmed(receiver, stored.digest, stored.record.stamp)
         for stored in batch:
             del left[stored.digest]
+
+    def _given_up(self, receiver: PeerId) -> None:
+        for listener in self.on_given_up:
+            listener(receiver)
 
     def _confirmed(self, receiver: PeerId, place: Digest, stamp: int) -> None:
         for listener in self.on_confirmed:

@@ -29,13 +29,13 @@ SETTLING_S: Final = 2.0
 """How long after a member came copies here or there may be old (DESIGN section 7: quiet for 2 s)."""
 
 _BATCH_S: Final = 0.02
-"""Newcomers that come together are handled together."""
+"""Members that come or go together are handled together."""
+
+_PASS_PAUSE_S: Final = 0.2
+"""All records are looked at so rarely, however many members come one after another."""
 
 _MOURNING_S: Final = 1.0
 """How long after a death all copies are made again, with all that died meanwhile; a newcomer is not kept waiting."""
-
-_SECOND_RANK_AFTER_S: Final = 1.0
-"""How long the second-ranked holder leaves the work to the first."""
 
 _STORE_PAUSE_S: Final = 1.0
 """Pause after the disk failed."""
@@ -76,17 +76,20 @@ class Repair:
         self._placed = Placement(())
         self._newcomers: dict[PeerId, int] = {}
         self._fallen: dict[PeerId, None] = {}
+        self._unreached: dict[PeerId, None] = {}
+        """Living members that something could not be told: they are compared with when they are heard again."""
+
         self._foreign: dict[Digest, None] = {}
         self._confirmed: dict[Digest, tuple[int, dict[PeerId, None]]] = {}
         self._members_changed = asyncio.Event()
         self._newcomers_due = asyncio.Event()
-        self._due_later: dict[PeerId, dict[Digest, None]] = {}
-        self._push_later: asyncio.TimerHandle | None = None
         self._changed_at = 0.0
+        self._passed_at = 0.0
         self._unsettled_until = 0.0
         self._tasks = OwnedTasks(limit=2)
         self._answers = OwnedTasks(limit=_ANSWERS_MAX)
         outbox.on_confirmed.append(self._copy_confirmed)
+        outbox.on_given_up.append(self._could_not_reach)
         shelf.on_stored.append(self._record_stored)
 
     def start(self) -> None:
@@ -98,8 +101,6 @@ class Repair:
 
     async def close(self) -> None:
         """End all tasks. Idempotent."""
-        if self._push_later is not None:
-            self._push_later.cancel()
         await self._tasks.close()
         await self._answers.close()
 
@@ -113,13 +114,27 @@ class Repair:
         """A member came, came back or started anew."""
         self._unsettled_until = asyncio.get_running_loop().time() + SETTLING_S
         self._fallen.pop(peer_id, None)
+        self._unreached.pop(peer_id, None)
         self._newcomers[peer_id] = 0
         self._note_change()
+
+    def member_heard(self, peer_id: PeerId) -> None:
+        """A member that was suspected, here or elsewhere, proved to live.
+
+        It may have missed what was written meanwhile. Whoever could not bring it something goes on trying for longer
+        than a suspicion takes, so only the members that somebody gave up are compared with.
+        """
+        self._unsettled_until = asyncio.get_running_loop().time() + SETTLING_S
+        if peer_id in self._unreached:
+            del self._unreached[peer_id]
+            self._newcomers[peer_id] = 0
+            self._newcomers_due.set()
 
     def member_down(self, peer_id: PeerId) -> None:
         """A member failed or left."""
         self._outbox.forget(peer_id)
         self._newcomers.pop(peer_id, None)
+        self._unreached.pop(peer_id, None)
         self._fallen[peer_id] = None
         self._note_change()
 
@@ -131,9 +146,9 @@ class Repair:
                 self._outbox.push(holder, [place])
 
     def answer_compare(self, sender: PeerId, request: Compare) -> Compared:
-        """Say which buckets differ, and offer what this peer has in them."""
+        """Say which buckets differ, and offer what this peer has in them; learn what the other side collected."""
         differing = self._differing(sender, request.buckets)
-        if differing:
+        if differing or request.collected_before > self._shelf.store.collected_before:
             self._answers.start(self._offer_buckets(sender, differing, request.collected_before))
         return Compared(differing=differing, collected_before=self._shelf.store.collected_before)
 
@@ -141,20 +156,24 @@ class Repair:
 
     def _note_change(self) -> None:
         self._changed_at = asyncio.get_running_loop().time()
+        self._confirmed.clear()  # whoever died may return without its disk
         self._members_changed.set()
 
     async def _follow_members(self) -> None:
         await self._members_changed.wait()
-        due_at = asyncio.get_running_loop().time() + _MOURNING_S
-        while self._fallen and not self._newcomers and asyncio.get_running_loop().time() < due_at:
+        loop = asyncio.get_running_loop()
+        due_at = loop.time() + _MOURNING_S
+        while self._fallen and not self._newcomers and loop.time() < due_at:
+            await asyncio.sleep(_BATCH_S)
             self._members_changed.clear()
             await self._first_aid.give(self._placed, until=due_at, interrupt=self._members_changed)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(due_at):
                     await self._members_changed.wait()
-        await asyncio.sleep(_BATCH_S)
+        await asyncio.sleep(max(_BATCH_S, self._passed_at + _PASS_PAUSE_S - loop.time()))
         self._first_aid.end()
         await self._replace()
+        self._passed_at = loop.time()
         self._newcomers_due.set()
         await self._finish_writes_of_fallen()
 
@@ -164,8 +183,7 @@ class Repair:
         before, after = self._placed, self._around.holders.placement
         if before is after:
             return
-        known = dict.fromkeys(before.peer_ids)
-        living = dict.fromkeys(after.peer_ids)
+        known, living = dict.fromkeys(before.peer_ids), dict.fromkeys(after.peer_ids)
         k, local = self._around.holders.k, self._around.local
         due: dict[PeerId, list[Digest]] = {}
 
@@ -184,22 +202,10 @@ class Repair:
                         if local == left[0]:
                             due.setdefault(holder, []).append(place)
                         else:
-                            self._push_soon(holder, place)
+                            self._outbox.push_later(holder, place)
 
         await self._shelf.rebuild(after, visit)
         self._placed = after
-        for receiver, places in due.items():
-            self._outbox.push(receiver, places)
-
-    def _push_soon(self, receiver: PeerId, place: Digest) -> None:
-        """Push later what another holder pushes now."""
-        self._due_later.setdefault(receiver, {})[place] = None
-        if self._push_later is None:
-            loop = asyncio.get_running_loop()
-            self._push_later = loop.call_later(_SECOND_RANK_AFTER_S, self._push_now)
-
-    def _push_now(self) -> None:
-        due, self._due_later, self._push_later = self._due_later, {}, None
         for receiver, places in due.items():
             self._outbox.push(receiver, places)
 
@@ -215,7 +221,7 @@ class Repair:
             for stored in page:
                 if stored.record.author in fallen:
                     for holder in self._around.holders.of(stored.digest).peer_ids:
-                        self._push_soon(holder, stored.digest)
+                        self._outbox.push_later(holder, stored.digest)
             await give_way()
 
     # Comparing
@@ -226,24 +232,35 @@ class Repair:
         wake_at = loop.time() + _COMPARE_INTERVAL_S * self._around.random.uniform(0.5, 1.5)
         while loop.time() < wake_at:
             self._newcomers_due.clear()
-            if self._newcomers and self._placed is self._around.holders.placement:
-                due = list(self._newcomers)[:_COMPARED_AT_ONCE]
-                await asyncio.gather(*(self._compare_newcomer(peer_id) for peer_id in due))
+            due = self._newcomers_to_compare()
+            if due:
+                await asyncio.gather(*(self._compare(peer_id) for peer_id in due))
             else:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(wake_at):
                         await self._newcomers_due.wait()
-        others = [each for each in self._around.holders.placement.peer_ids if each != self._around.local]
-        is_quiet = self._outbox.is_idle and not self._due_later and loop.time() >= self._changed_at + _FOREIGN_AFTER_S
-        if others and is_quiet:
+        is_quiet = self._outbox.is_idle and loop.time() >= self._changed_at + _FOREIGN_AFTER_S
+        if is_quiet and (others := self._others_to_compare()):
             await self._compare(self._around.random.choice(others))
         self._give_up_foreign()
 
-    async def _compare_newcomer(self, peer_id: PeerId) -> None:
-        if any(map(any, self._shelf.sums(peer_id))):
-            await self._compare(peer_id)
-        else:  # no copy here is due there: whoever has some compares with it
-            self._newcomers.pop(peer_id, None)
+    def _newcomers_to_compare(self) -> list[PeerId]:
+        """Return a few newcomers, but none before it is known what should be there."""
+        if self._placed is not self._around.holders.placement:
+            return []
+        for peer_id in [each for each in self._newcomers if not self._shelf.shares_with(each)]:
+            del self._newcomers[peer_id]  # no copy here is due there: whoever has some compares with it
+        return list(self._newcomers)[:_COMPARED_AT_ONCE]
+
+    def _others_to_compare(self) -> list[PeerId]:
+        """Return whom a comparison may tell something: whoever should have copies of ours; a collection, everybody."""
+        is_news = self._shelf.store.collected_before > 0
+        others = self._around.members.living_ids if is_news else self._shelf.partners()
+        return [peer_id for peer_id in others if peer_id != self._around.local and self._is_reachable(peer_id)]
+
+    def _is_reachable(self, peer_id: PeerId) -> bool:
+        members = self._around.members
+        return members.is_living(peer_id) and not members.is_suspect(peer_id)
 
     async def _compare(self, peer_id: PeerId) -> None:
         tries = self._newcomers.pop(peer_id, _COMPARE_TRIES_MAX) + 1
@@ -251,7 +268,9 @@ class Repair:
         try:
             reply = await self._around.requester.request(peer_id, request, timeout_s=REQUEST_TIMEOUT_S)
         except PeerUnreachable:
-            if tries < _COMPARE_TRIES_MAX and self._around.holders.is_living(peer_id):
+            if tries >= _COMPARE_TRIES_MAX:
+                self._could_not_reach(peer_id)
+            elif self._around.holders.is_living(peer_id):
                 self._newcomers.setdefault(peer_id, tries)
             return
         if isinstance(reply, Compared):
@@ -261,6 +280,10 @@ class Repair:
         await self._learn_collected(collected_before)
         if differing:
             self._outbox.push(peer_id, await self._shelf.shared(peer_id, differing))
+
+    def _could_not_reach(self, peer_id: PeerId) -> None:
+        if self._around.holders.is_living(peer_id):
+            self._unreached[peer_id] = None
 
     def _differing(self, peer_id: PeerId, buckets: tuple[bytes, ...]) -> int:
         own = self._shelf.sums(peer_id)
@@ -275,16 +298,20 @@ class Repair:
                 self._foreign[place] = None
 
     def _give_up_foreign(self) -> None:
+        """Offer copies that are not ours to their holders, but for those that have confirmed that version."""
         if asyncio.get_running_loop().time() < self._changed_at + _FOREIGN_AFTER_S:
             return
         for place in list(self._foreign)[:_FOREIGN_AT_ONCE]:
             holders = self._around.holders.of(place).peer_ids
-            if self._shelf.stamp_of(place) is None or self._around.local in holders:
+            stamp = self._shelf.stamp_of(place)
+            if stamp is None or self._around.local in holders:
                 self._foreign.pop(place)
                 self._confirmed.pop(place, None)
                 continue
+            counted, confirmed = self._confirmed.get(place, (stamp, {}))
             for holder in holders:
-                self._outbox.push(holder, [place])
+                if self._is_reachable(holder) and not (counted == stamp and holder in confirmed):
+                    self._outbox.push(holder, [place])
 
     def _copy_confirmed(self, receiver: PeerId, place: Digest, stamp: int) -> None:
         """Drop a copy that is not ours once all its holders have that version or a newer one."""

@@ -65,20 +65,23 @@ class Serving:
         return Fetched(record=record, holders=() if is_enough else own.peer_ids)
 
     def offer(self, sender: PeerId, request: Offer) -> Offered:
-        """Say which of the offered versions are wanted; a newer one is offered in return."""
+        """Say which of the offered versions are wanted; a newer one is offered in return to a holder."""
         now = asyncio.get_running_loop().time()
         newer: list[Digest] = []
         answers = bytearray()
         for holding in request.holdings:
             place = Digest(holding.place)
             stamp = self._shelf.stamp_of(place)
+            if stamp is not None and stamp <= holding.stamp:
+                self._outbox.held(sender, place)
             if stamp is None or stamp < holding.stamp:
                 answers.append(self._want(place, sender, now))
             elif stamp == holding.stamp:
                 answers.append(OfferAnswer.HAS)
             else:
                 answers.append(OfferAnswer.HAS_NEWER)
-                newer.append(place)
+                if sender in self._around.holders.of(place).peer_ids:  # others offer what they want to be rid of
+                    newer.append(place)
         self._outbox.push(sender, newer)
         return Offered(answers=bytes(answers))
 

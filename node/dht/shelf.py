@@ -111,6 +111,14 @@ class Shelf:
 
     # The sums
 
+    def partners(self) -> list[PeerId]:
+        """Return the peers with whom this one should share some copy that it has."""
+        return [peer_id for peer_id, sums in self._sums.items() if any(sums)]
+
+    def shares_with(self, peer_id: PeerId) -> bool:
+        """Return whether ``peer_id`` is one of them."""
+        return any(self._sums.get(peer_id, ()))
+
     def sums(self, peer_id: PeerId) -> tuple[bytes, ...]:
         """Return the sums of what this peer and ``peer_id`` should both hold, 8 bytes for each bucket."""
         sums = self._sums.get(peer_id)

@@ -52,7 +52,7 @@ BOUNDS: Final[dict[str, dict[str, str]]] = {
     },
     "members of the table, of which there are at most so many": {
         "node/dht/outbox.py": "Outbox._active",
-        "node/dht/repair.py": "Repair._newcomers Repair._fallen",
+        "node/dht/repair.py": "Repair._newcomers Repair._fallen Repair._unreached",
         "node/dht/shelf.py": "Shelf._sums",
         "node/dht/watching.py": "_Watch.pulled",
         "node/links.py": "Links._links Links._tries",
@@ -73,8 +73,8 @@ BOUNDS: Final[dict[str, dict[str, str]]] = {
         "protocol/members/judge.py": "Judge._banned",
     },
     "places of records that are stored here, which quotas and the disk bound": {
-        "node/dht/outbox.py": "Outbox._due",
-        "node/dht/repair.py": "Repair._foreign Repair._confirmed Repair._due_later",
+        "node/dht/outbox.py": "Outbox._due Outbox._due_later",
+        "node/dht/repair.py": "Repair._foreign Repair._confirmed",
         "node/dht/shelf.py": "Shelf._stamps",
     },
     "one operation of a user of this peer, gone with it; at most k holders, or the council": {
@@ -96,7 +96,7 @@ BOUNDS: Final[dict[str, dict[str, str]]] = {
         "node/api/metrics.py": "ApiMetrics._requests",
         "node/api/routing.py": "Router._exact Router._tails",
         "node/dht/holders.py": "Holders.on_stranger",
-        "node/dht/outbox.py": "Outbox.on_confirmed",
+        "node/dht/outbox.py": "Outbox.on_confirmed Outbox.on_given_up",
         "node/dht/serving.py": "Serving.on_disagreement",
         "node/dht/shelf.py": "Shelf.on_stored Shelf.on_written",
     },

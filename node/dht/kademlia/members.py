@@ -120,11 +120,18 @@ class KademliaNode:
         )
         self._requester = requester
 
-    def member_up(self, descriptor: Descriptor) -> None:
-        """Add a member, or take its present address and boot; what it failed before is forgotten."""
-        contact = MemberContact(descriptor)
-        self._protocol.failures.forgive(contact.id)
-        self._protocol.router.add_contact(contact)
+    def member_up(self, descriptor: Descriptor) -> bool:
+        """Add a member, or take its present address and boot; return whether this run of it was not here before.
+
+        What it failed before is forgotten.
+        """
+        node_id = kademlia_id_of(descriptor.peer_id)
+        self._protocol.failures.forgive(node_id)
+        known = self.contact(node_id)
+        is_new = known is None or known.descriptor.boot != descriptor.boot
+        if is_new or (known is not None and known.descriptor.address != descriptor.address):
+            self._protocol.router.add_contact(MemberContact(descriptor))
+        return is_new
 
     def member_down(self, peer_id: PeerId) -> None:
         """Take a failed or departed member out at once."""
