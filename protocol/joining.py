@@ -2,8 +2,8 @@
 
 A newcomer asks every contact at once: seeds, addresses from zeroconf, an invite. Any peer can be asked: it tells
 its boot, and asked again for that boot it welcomes the newcomer with its own descriptor and network time, and hands
-it to the leader, who sends the member table and introduces it to everybody. Without a leader the asked peer does
-that itself.
+it to the leader, who introduces it to everybody; without a leader the lowest living id does. The newcomer asks its
+first contact for the member table (``members.anti_entropy``).
 
 Contacts stay: one that belongs to no living member is asked again, ever less often, so that islands that know
 nothing of each other's members meet through a common seed.

@@ -102,7 +102,10 @@ class Gossip(Message, frozen=True, kw_only=True, tag=5):
 
 
 class Sync(Message, frozen=True, kw_only=True, tag=6):
-    """Anti-entropy: digests of sixteen buckets of the member table; who differs answers with the evidence."""
+    """Anti-entropy: digests of sixteen buckets of the member table; who differs answers with the evidence.
+
+    A digest is a count, two bytes, and the XOR of as many marks, six bytes (``protocol.members.digests``).
+    """
 
     buckets: BucketDigests
     is_reply: bool = False
@@ -154,7 +157,7 @@ class JoinReply(Message, frozen=True, kw_only=True, tag=11):
 
 
 class JoinForward(Message, frozen=True, kw_only=True, tag=12):
-    """A peer hands a newcomer to the leader, who sends it the member table and introduces it to everybody."""
+    """A peer hands a newcomer to the leader, who introduces it to everybody."""
 
     descriptor: Descriptor
 

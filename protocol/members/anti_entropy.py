@@ -1,22 +1,20 @@
 """Anti-entropy: pairs of members compare digests of their tables and exchange the evidence where they differ.
 
 Gossip may miss somebody; this repairs it (Demers et al. 1987). A digest covers the descriptors of the living in one
-of sixteen buckets; who differs answers with all evidence of that bucket, bounded, and with its own digests, so that
-one round trip unites both tables. Exchanges follow each other fast after a change and seldom when the table rests.
+of sixteen buckets. Who differs answers with its own digests and with evidence: of exactly those that one of both misses
+where the digests tell which they are, else of the whole bucket, unless the other counts more and so will tell itself.
+Exchanges follow each other fast after a change and seldom when the table rests.
 """
 
-import hashlib
 import math
 
 from protocol.effects import MachineEffect, Tell
 from protocol.ids import PeerId
+from protocol.members.digests import BUCKETS, TOLD_EXACTLY_MAX, difference_of, explained
 from protocol.members.local import LocalPeer
 from protocol.members.pings import pages_of
 from protocol.members.table import Member, MemberTable
-from protocol.messages import Sync
-
-BUCKETS = 16
-"""Buckets of the table, by the first four bits of the peer id."""
+from protocol.messages import Gossip, Sync
 
 PAGES_MAX = 32
 """Messages in one answer; a larger difference takes several exchanges."""
@@ -40,9 +38,11 @@ class AntiEntropy:
         self._table = table
         self._pause_s = local.config.sync_interval_s
         self._partner: PeerId | None = None
+        self._asked: PeerId | None = None
+        """Whom the last exchange was started with."""
+        self._asked_version = -1
+        """The table as it was then."""
         self._due = math.inf
-        self._digests: tuple[bytes, ...] = ()
-        self._digests_version = -1
         self._plan(now)
 
     @property
@@ -60,11 +60,12 @@ class AntiEntropy:
             self._due = min(due, self._due)
 
     def sync_with(self, member: Member, *, members: int, now: float) -> None:
-        """Compare tables with a contact that says it knows ``members``, unless this peer knows as many."""
-        known = sum(other.is_living and not other.is_remembered for other in self._table)
-        if members > known and self._partner is None:
-            self._partner = member.peer_id
-            self._due = min(self._due, now + FIRST_PAUSE_S)
+        """Compare tables with a contact that says it knows ``members``, unless this peer knows as many.
+
+        A newcomer asks its first contact in any case: of those who join at the same moment neither knows yet.
+        """
+        if self._partner is None and (self._asked is None or members > self._table.digest.total):
+            self._ask_soon(member, now)
 
     def wake(self, *, now: float) -> list[MachineEffect]:
         """Start the exchange that is due."""
@@ -74,29 +75,63 @@ class AntiEntropy:
         self._partner = None
         self._plan(now)
         self._pause_s = min(2 * self._pause_s, self._local.config.sync_interval_s)
-        return [] if partner is None else [Tell(partner, Sync(buckets=self._buckets()))]
+        if partner is None:
+            return []
+        self._asked, self._asked_version = partner, self._table.version
+        return [Tell(partner, Sync(buckets=self._table.digest.buckets))]
 
     def agrees(self, sync: Sync) -> bool:
         """Return whether another table is the same as far as digests tell."""
-        return sync.buckets == self._buckets()
+        return sync.buckets == self._table.digest.buckets
 
-    def answer(self, sync: Sync, *, sender: Member) -> list[MachineEffect]:
-        """Return the evidence of the buckets that differ and, in the first half of an exchange, the own digests."""
-        differs = [theirs != own for theirs, own in zip(sync.buckets, self._buckets(), strict=True)]
-        if not any(differs):
+    def answer(self, sync: Sync, *, sender: Member, now: float) -> list[MachineEffect]:
+        """Return the evidence where tables differ and, in the first half of an exchange, the own digests."""
+        if self.agrees(sync):
             return []
-        members = [
-            member
-            for member in self._table
-            if differs[_bucket_of(member.peer_id)] and member is not sender and not member.is_remembered
-        ]
-        self._local.random.shuffle(members)  # when they are too many, the next answer brings others
-        members.sort(key=lambda member: not member.is_living)
-        pages = pages_of(evidence for member in members for evidence in member.encoded_evidence)[:PAGES_MAX]
-        effects: list[MachineEffect] = [Tell(sender.peer_id, page) for page in pages]
+        effects: list[MachineEffect] = [Tell(sender.peer_id, page) for page in self._pages(sync, sender)]
         if not sync.is_reply:
-            effects.append(Tell(sender.peer_id, Sync(buckets=self._buckets(), is_reply=True)))
+            effects.append(Tell(sender.peer_id, Sync(buckets=self._table.digest.buckets, is_reply=True)))
+        elif sender.peer_id == self._asked and self._asked_version != self._table.version:
+            self._ask_soon(sender, now)  # it brought something, and may have more
         return effects
+
+    def _pages(self, sync: Sync, sender: Member) -> list[Gossip]:
+        """Return messages with the evidence that the other table may miss: whole buckets, as far as they fit."""
+        buckets = [bucket for bucket in range(BUCKETS) if sync.buckets[bucket] != self._table.digest.buckets[bucket]]
+        self._local.random.shuffle(buckets)  # when they are too many, the next answer brings others
+        pages: list[Gossip] = []
+        evidence: list[bytes] = []
+        for bucket in buckets:
+            evidence += self._evidence_in(bucket, sync, sender)
+            fuller = pages_of(evidence)
+            if pages and len(fuller) > PAGES_MAX:
+                break
+            pages = fuller
+        return pages[:PAGES_MAX]
+
+    def _evidence_in(self, bucket: int, sync: Sync, sender: Member) -> list[bytes]:
+        more, difference = difference_of(self._table.digest.buckets[bucket], sync.buckets[bucket])
+        members = self._table.in_bucket(bucket)
+        missing = explained([member.mark for member in members], difference)
+        if missing:
+            members = [members[position] for position in missing]
+        elif more < -TOLD_EXACTLY_MAX if sync.is_reply else 0 > more >= -TOLD_EXACTLY_MAX:
+            # The other's answer is still on its way; or it may tell which those are that only it has. It cannot know
+            # who is gone. Where it needs more than that, it gets all when the two ask the other way round.
+            members = [member for member in members if not member.is_living]
+        else:
+            self._local.random.shuffle(members)
+            members.sort(key=lambda member: not member.is_living)
+        return [
+            evidence
+            for member in members
+            if member is not sender and not member.is_remembered
+            for evidence in member.encoded_evidence
+        ]
+
+    def _ask_soon(self, member: Member, now: float) -> None:
+        self._partner = member.peer_id
+        self._due = min(self._due, now + FIRST_PAUSE_S)
 
     def _plan(self, now: float) -> None:
         self._due = now + self._pause_s * (0.75 + 0.5 * self._local.random.random())
@@ -104,17 +139,3 @@ class AntiEntropy:
     def _random_partner(self) -> PeerId | None:
         partners = [member.peer_id for member in self._table.living_others() if member.state == "alive"]
         return self._local.random.choice(partners) if partners else None
-
-    def _buckets(self) -> tuple[bytes, ...]:
-        if self._digests_version != self._table.version:
-            digests = [hashlib.blake2b(digest_size=8) for _ in range(BUCKETS)]
-            for member in self._table:
-                if member.is_living and not member.is_remembered:
-                    digests[_bucket_of(member.peer_id)].update(hashlib.sha256(member.encoded).digest())
-            self._digests = tuple(digest.digest() for digest in digests)
-            self._digests_version = self._table.version
-        return self._digests
-
-
-def _bucket_of(peer_id: PeerId) -> int:
-    return peer_id[0] >> 4

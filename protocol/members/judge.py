@@ -66,7 +66,7 @@ class Judge:
         member = self._table.find(peer_id)
         if member is not None:
             member.is_banned = True
-            member.is_remembered = False
+            self._table.known_anew(member)
             self._clear_accusations(member)
             self._recompute(member, now=now)
 
@@ -98,7 +98,7 @@ class Judge:
         if descriptor.peer_id in self._banned:
             return
         if self._is_sound(descriptor):
-            self._table.insert(descriptor, "suspect", now=now).is_remembered = True
+            self._table.insert(descriptor, "suspect", now=now, is_remembered=True)
 
     def heard(self, member: Member, *, now: float) -> None:
         """Count an authentic message of this boot of ``member``: one that was only remembered is back."""
@@ -129,7 +129,7 @@ class Judge:
         """Declare a member failed that was only remembered and that nobody vouched for in time."""
         if not member.accusations:
             self.accuse(member, "silent", now=now)
-        member.is_remembered = False
+        self._table.known_anew(member)
         self.condemn(member, now=now)
 
     def _admit_descriptor(self, descriptor: Descriptor, *, now: float) -> bool:
@@ -184,7 +184,7 @@ class Judge:
         if not self._local.is_authentic(leave):
             return False
         member.leave = leave
-        member.is_remembered = False  # somebody heard it since
+        self._table.known_anew(member)  # somebody heard it since
         self._clear_accusations(member)
         member.is_condemned = False
         self._news.add(leave)
@@ -224,12 +224,12 @@ class Judge:
             member.learned_at = now
         if (descriptor.boot, descriptor.address) != (member.descriptor.boot, member.descriptor.address):
             member.round_trip_s = member.held_sync = None  # whoever is at the new address has to answer first
-        member.is_remembered = False
+        self._table.known_anew(member)
         self._table.describe(member, descriptor)
         self._recompute(member, now=now)
 
     def _vouch(self, member: Member, *, now: float) -> None:
-        member.is_remembered = False
+        self._table.known_anew(member)
         self._recompute(member, now=now)
 
     def _recompute(self, member: Member, *, now: float) -> None:

@@ -283,7 +283,7 @@ class Membership:
     def _answer_sync(self, sync: Sync, member: Member, now: float) -> list[MachineEffect]:
         """Compare tables; but a member may name any address as its own, and the answer is large: ask there first."""
         if member.round_trip_s is not None or self._anti_entropy.agrees(sync):
-            return self._anti_entropy.answer(sync, sender=member)
+            return self._anti_entropy.answer(sync, sender=member, now=now)
         member.held_sync = sync
         return [self._pings.ping(member, now=now, carries_news=False)]
 
@@ -292,7 +292,7 @@ class Membership:
         if sent is not None:
             held, member.held_sync = member.held_sync, None
             if held is not None:
-                effects += self._anti_entropy.answer(held, sender=member)
+                effects += self._anti_entropy.answer(held, sender=member, now=now)
             effects += self._pings.time_sample(member, sent, ack, now=now)
             effects += self._relays.answered(ack.sequence)
             self._probes.answered(sent)

@@ -6,6 +6,7 @@ from protocol import limits
 from protocol.codec import encode_evidence
 from protocol.effects import MachineEffect, Tell
 from protocol.ids import PeerId
+from protocol.members.anti_entropy import FIRST_PAUSE_S
 from protocol.members.local import LocalPeer
 from protocol.members.news import News
 from protocol.members.pings import Pings, pages_of
@@ -71,7 +72,7 @@ class Spreading:
         if self._introduction_due <= now:
             self._introduction_due = math.inf
             self._introductions_from = now + interval_s
-            effects += self._introductions()
+            effects += self._introductions(now)
         if self._round_due <= now and not self._news.is_urgent:
             self._round_due = math.inf  # others told it around meanwhile
         elif self._round_due <= now:
@@ -104,12 +105,12 @@ class Spreading:
         message = Gossip(updates=(encode_evidence(leave),))
         return [Tell(member.peer_id, message) for member in self._some(self._partners(), TOLD_MAX)]
 
-    def _introductions(self) -> list[MachineEffect]:
+    def _introductions(self, now: float) -> list[MachineEffect]:
         newcomers = [member for member in map(self._table.find, self._newcomers) if member is not None]
         self._newcomers.clear()
         pages = pages_of(member.encoded for member in newcomers if member.is_living)
-        alone = newcomers[0] if len(newcomers) == 1 else None
-        told = [member for member in self._partners() if member is not alone]
+        # Who has only just come is about to ask for the whole table: those whom we tell now are in it by then.
+        told = [member for member in self._partners() if member.learned_at + FIRST_PAUSE_S <= now]
         return [Tell(member.peer_id, page) for member in self._some(told, TOLD_MAX) for page in pages]
 
     def _partners(self) -> list[Member]:

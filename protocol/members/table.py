@@ -7,11 +7,13 @@ import bisect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from protocol.codec import encode_evidence
 from protocol.effects import MemberChanged, MemberState
 from protocol.ids import PeerId, ShortId, short_id_of
 from protocol.limits import COUNCIL_SIZE_MAX
+from protocol.members.digests import TableDigest, bucket_of, mark_of
 from protocol.messages import Sync
 from protocol.statements import Accusation, Descriptor, Leave
 
@@ -26,6 +28,9 @@ class Member:
     descriptor: Descriptor
     encoded: bytes
     """``descriptor`` as evidence, ready to be sent."""
+
+    mark: int
+    """What stands for ``encoded`` in a digest of the table."""
 
     state: MemberState
     since: float
@@ -93,13 +98,16 @@ class MemberTable:
     Invariants:
         1. ``_ids`` is sorted and names exactly the keys of ``_members``; ``_by_short`` names them as well.
         2. ``_living_ids`` and ``_suspect_ids`` are sorted and follow from the states.
-        3. The local peer is in the table, alive.
+        3. ``digest`` counts the living that are not only remembered.
+        4. The local peer is in the table, alive.
     """
 
     def __init__(self, descriptor: Descriptor, *, now: float) -> None:
         self.local_id = descriptor.peer_id
         self.version = 0
         """Rises with each change of a member's state or descriptor."""
+        self.digest: Final = TableDigest()
+        """What other tables are compared with: the living that are not only remembered."""
         self._members: dict[PeerId, Member] = {}
         self._ids: list[PeerId] = []
         self._by_short: dict[ShortId, PeerId] = {}
@@ -157,6 +165,11 @@ class MemberTable:
         members = self._members
         return tuple([members[peer_id].descriptor for peer_id in self._living_ids])
 
+    def in_bucket(self, bucket: int) -> list[Member]:
+        """Return all members of one bucket of the digest, in id order."""
+        first, last = (bisect.bisect_left(self._ids, edge, key=bucket_of) for edge in (bucket, bucket + 1))
+        return [self._members[peer_id] for peer_id in self._ids[first:last]]
+
     def successors_of(self, peer_id: PeerId, count: int) -> tuple[PeerId, ...]:
         """Return the next ``count`` living ids after ``peer_id`` in the ring, nearest first, without itself."""
         return self._neighbours(peer_id, count, step=1)
@@ -170,22 +183,27 @@ class MemberTable:
         ring = self._living_ids
         return (bisect.bisect_left(ring, peer_id) - bisect.bisect_left(ring, self.local_id)) % len(ring)
 
-    def insert(self, descriptor: Descriptor, state: MemberState, *, now: float) -> Member:
+    def insert(
+        self, descriptor: Descriptor, state: MemberState, *, now: float, is_remembered: bool = False
+    ) -> Member:
         """Add a peer that is not in the table and return its row."""
         peer_id = descriptor.peer_id
         assert peer_id not in self._members, "insert is for unknown peers"
+        encoded = encode_evidence(descriptor)
         member = Member(
             peer_id=peer_id,
             descriptor=descriptor,
-            encoded=encode_evidence(descriptor),
+            encoded=encoded,
+            mark=mark_of(encoded),
             state=state,
             since=now,
             learned_at=now,
+            is_remembered=is_remembered,
         )
         self._members[peer_id] = member
         self._by_short[short_id_of(peer_id)] = peer_id
         bisect.insort(self._ids, peer_id)
-        self._refile(peer_id, None, state)
+        self._refile(member, None, state)
         self._before.setdefault(peer_id, (descriptor, None))
         self.version += 1
         return member
@@ -196,23 +214,36 @@ class MemberTable:
         del self._members[member.peer_id]
         del self._by_short[short_id_of(member.peer_id)]
         del self._ids[bisect.bisect_left(self._ids, member.peer_id)]
-        self._refile(member.peer_id, member.state, None)
+        self._refile(member, member.state, None)
         self._before.pop(member.peer_id, None)
         self.version += 1
 
     def describe(self, member: Member, descriptor: Descriptor) -> None:
         """Replace what is known of where a member is."""
         self._before.setdefault(member.peer_id, (member.descriptor, member.state))
+        counts = member.is_living and not member.is_remembered
+        if counts:
+            self.digest.count(member.peer_id, member.mark, is_in=False)
         member.descriptor = descriptor
         member.encoded = encode_evidence(descriptor)
+        member.mark = mark_of(member.encoded)
+        if counts:
+            self.digest.count(member.peer_id, member.mark, is_in=True)
         self.version += 1
+
+    def known_anew(self, member: Member) -> None:
+        """Note that more is known of a member than what an earlier run remembered."""
+        if member.is_remembered:
+            member.is_remembered = False
+            if member.is_living:
+                self.digest.count(member.peer_id, member.mark, is_in=True)
 
     def move(self, member: Member, state: MemberState, *, now: float) -> None:
         """Put a member into ``state``; does nothing when it is there."""
         if member.state == state:
             return
         self._before.setdefault(member.peer_id, (member.descriptor, member.state))
-        self._refile(member.peer_id, member.state, state)
+        self._refile(member, member.state, state)
         member.state = state
         member.since = now
         self.version += 1
@@ -235,15 +266,23 @@ class MemberTable:
         assert self._living_ids == [member.peer_id for member in self if member.is_living], "the living are filed"
         suspects = [member.peer_id for member in self if member.state == "suspect"]
         assert self._suspect_ids == suspects, "the suspects are filed"
+        digest = TableDigest()
+        for member in self:
+            if member.is_living and not member.is_remembered:
+                digest.count(member.peer_id, mark_of(member.encoded), is_in=True)
+        assert digest.buckets == self.digest.buckets, "the digest is of this table"
         assert self.local.state == "alive", "the local peer is alive"
 
-    def _refile(self, peer_id: PeerId, before: MemberState | None, after: MemberState | None) -> None:
+    def _refile(self, member: Member, before: MemberState | None, after: MemberState | None) -> None:
         """Move a peer from the lists of one state to those of another; None: it is not in the table."""
-        if (after in LIVING_STATES) != (before in LIVING_STATES):
-            _put(peer_id, self._living_ids, is_in=after in LIVING_STATES)
+        is_in = after in LIVING_STATES
+        if is_in != (before in LIVING_STATES):
+            _put(member.peer_id, self._living_ids, is_in=is_in)
             self._living = None
+            if not member.is_remembered:
+                self.digest.count(member.peer_id, member.mark, is_in=is_in)
         if (after == "suspect") != (before == "suspect"):
-            _put(peer_id, self._suspect_ids, is_in=after == "suspect")
+            _put(member.peer_id, self._suspect_ids, is_in=after == "suspect")
 
     def _neighbours(self, peer_id: PeerId, count: int, *, step: int) -> tuple[PeerId, ...]:
         ring = self._living_ids

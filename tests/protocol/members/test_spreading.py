@@ -1,17 +1,16 @@
-"""How word gets around: introductions, anti-entropy, and news that falls silent."""
+"""How word gets around: introductions, and news that falls silent."""
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.codec import encode
 from protocol.config import LOCAL
-from protocol.members.anti_entropy import FIRST_PAUSE_S, PAGES_MAX
+from protocol.members.anti_entropy import FIRST_PAUSE_S
 from protocol.members.news import News
 from protocol.members.pings import UPDATES_BUDGET_BYTES, pages_of
-from protocol.messages import Ack, Gossip, Ping, Sync
-from protocol.statements import Address, Evidence, signed
+from protocol.messages import Gossip, Ping
+from protocol.statements import Evidence
 from tests.examples import examples
 from tests.protocol.members.subject import (
     ME,
@@ -20,17 +19,14 @@ from tests.protocol.members.subject import (
     descriptor,
     evidence_in,
     gossip,
-    identity,
     leave,
     membership,
     messages,
     peer_id,
-    proved,
     receivers,
     run_until,
     tell,
 )
-from tests.protocol.samples import NETWORK_ID
 
 
 def taken(news: News, *, receiver: int = 50, members: int = 40, budget: int = UPDATES_BUDGET_BYTES) -> int:
@@ -38,7 +34,7 @@ def taken(news: News, *, receiver: int = 50, members: int = 40, budget: int = UP
 
 
 def test_newcomers_are_introduced_to_everybody_in_shared_datagrams() -> None:
-    """Peers that join together are told of together."""
+    """Peers that join together are told of together; themselves they are about to ask for the whole table."""
     subject = membership(*range(2, 10))
     for newcomer in (20, 21, 22):
         subject.learn(descriptor(newcomer), now=START)
@@ -47,9 +43,26 @@ def test_newcomers_are_introduced_to_everybody_in_shared_datagrams() -> None:
 
     effects = run_until(subject, START + 0.015)
 
-    for number in (*range(2, 10), 20, 21, 22):
+    for number in range(2, 10):
         told = [message for message in messages(effects, to=number) if isinstance(message, Gossip)]
         assert [evidence_in(message) for message in told] == [[descriptor(20), descriptor(21), descriptor(22)]]
+    for number in (20, 21, 22):
+        assert not any(isinstance(message, Gossip) for message in messages(effects, to=number))
+
+
+def test_newcomer_is_told_of_those_that_come_after_it_asked_for_the_table() -> None:
+    """Its contact did not know them then."""
+    subject = membership(2)
+    subject.learn(descriptor(20), now=START)
+    subject.introduce(peer_id(20), now=START)
+    effects = run_until(subject, START + FIRST_PAUSE_S)
+    subject.learn(descriptor(21), now=START + FIRST_PAUSE_S)
+    subject.introduce(peer_id(21), now=START + FIRST_PAUSE_S)
+
+    effects += run_until(subject, START + 2 * LOCAL.gossip_interval_s, now=START + FIRST_PAUSE_S)
+
+    told = [evidence_in(message) for message in messages(effects, to=20) if isinstance(message, Gossip)]
+    assert told == [[descriptor(21)]]
 
 
 def test_each_boot_is_introduced_once() -> None:
@@ -77,88 +90,6 @@ def test_lowest_id_that_is_surely_alive_introduces_where_nobody_leads() -> None:
 
     expected = next(number for number in numbers if number not in (newcomer, suspect))
     assert subject.introducer(peer_id(newcomer)) == peer_id(expected)
-
-
-def test_tables_that_differ_are_united_in_one_round_trip() -> None:
-    """Anti-entropy repairs what gossip missed."""
-    left = membership(2, *range(10, 20), me=1)
-    right = membership(1, *range(15, 30), me=2)
-    left.sync_with(peer_id(2), members=99, now=START)
-    wire = [
-        (right, 1, message) for message in messages(run_until(left, START + 0.03), to=2) if isinstance(message, Sync)
-    ]
-    assert wire
-
-    while wire:
-        machine, sender, message = wire.pop(0)
-        other, number = (left, 2) if machine is right else (right, 1)
-        effects = machine.handle(message, sender=peer_id(sender), now=START + 0.03)
-        wire += [(other, number, answer) for answer in messages(effects, to=sender)]
-
-    assert [member.peer_id for member in left.table] == [member.peer_id for member in right.table]
-
-
-def test_equal_tables_need_no_answer() -> None:
-    """An idle network pays one datagram."""
-    left, right = membership(2, 3, me=1), membership(1, 3, me=2)
-    left.sync_with(peer_id(2), members=99, now=START)
-    (sync,) = (message for message in messages(run_until(left, START + 0.03), to=2) if isinstance(message, Sync))
-
-    assert right.handle(sync, sender=peer_id(1), now=START + 0.03) == []
-
-
-def test_peer_that_knows_as_many_does_not_ask_its_contact() -> None:
-    """Each of many contacts answers a newcomer; one exchange is enough."""
-    subject = membership(2, 3)
-
-    run_until(subject, START)
-    planned = subject.next_deadline()
-
-    subject.sync_with(peer_id(2), members=3, now=START)
-    assert subject.next_deadline() == planned
-
-    subject.sync_with(peer_id(2), members=4, now=START)
-    assert subject.next_deadline() <= START + FIRST_PAUSE_S
-
-
-def test_answer_to_a_stranger_table_is_bounded() -> None:
-    """A large difference takes several exchanges."""
-    subject = proved(membership(*range(2, 400)), 2)
-    sync = Sync(buckets=(b"\0" * 8,) * 16, receiver_boot=1)
-
-    effects = subject.handle(sync, sender=peer_id(2), now=START)
-
-    assert len(receivers(effects, Gossip)) == PAGES_MAX
-    for message in messages(effects):
-        encode(message)  # raises when it fits no datagram
-
-
-def test_table_is_shown_only_where_a_ping_was_answered() -> None:
-    """A member may name anybody's address as its own: a small question is no reason to send much there."""
-    subject = membership(*range(2, 400))
-    sync = Sync(buckets=(b"\0" * 8,) * 16, receiver_boot=1)
-
-    asked = [*subject.handle(sync, sender=peer_id(2), now=START), *subject.handle(sync, sender=peer_id(2), now=START)]
-    pings = messages(asked, to=2)
-    assert [type(message) for message in pings] == [Ping, Ping] and receivers(asked, Gossip) == []
-    assert sum(len(encode(ping)) for ping in pings) < 2 * len(encode(sync))
-
-    guessed = Ack(sequence=1, wall_ms=0, receiver_boot=1)
-    assert receivers(subject.handle(guessed, sender=peer_id(2), now=START), Gossip) == []
-    answered = Ack(sequence=pings[1].sequence, wall_ms=0, receiver_boot=1)  # type: ignore[attr-defined]
-    assert len(receivers(subject.handle(answered, sender=peer_id(2), now=START + 0.01), Gossip)) == PAGES_MAX
-    assert len(receivers(subject.handle(sync, sender=peer_id(2), now=START + 0.02), Gossip)) == PAGES_MAX
-
-
-def test_moved_member_answers_anew_before_it_is_shown_the_table() -> None:
-    """At the address that it names now."""
-    subject = proved(membership(*range(2, 40)), 2)
-    moved = msgspec.structs.replace(descriptor(2), address=Address("192.0.2.1", 1), incarnation=1)
-    tell(subject, signed(moved, identity(2), NETWORK_ID), sender=2)
-
-    effects = subject.handle(Sync(buckets=(b"\0" * 8,) * 16, receiver_boot=1), sender=peer_id(2), now=START)
-
-    assert receivers(effects, Gossip) == [] and len(receivers(effects, Ping)) == 1
 
 
 def test_news_is_sent_a_bounded_number_of_times() -> None:
