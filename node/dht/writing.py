@@ -18,7 +18,7 @@ from node.ports import StoredRecord
 from node.shapes import Explain, WriteReceipt
 from protocol import limits
 from protocol.ids import Digest
-from protocol.records import UNSIGNED_WRITER, Head, Record, next_stamp
+from protocol.records import UNSIGNED_WRITER, Head, Record, next_stamp, stamp_is_credible
 from protocol.statements import signed
 
 WRITES_AT_ONCE: Final = 4
@@ -170,10 +170,13 @@ class Writer:
         return is_live
 
     def _stamped(self, draft: Record, above: int) -> Record:
-        # Above our own last one too: of two writes in one millisecond the later wins.
+        # Above our own last one too: of two writes in one millisecond the later wins. But not above one that was drawn
+        # right after a start with a fast clock, before others told the time: all would refuse what follows on it.
+        now_ms = self._around.time.now_ms()
+        is_credible = stamp_is_credible(self._last_stamp, network_time_ms=now_ms, stored_stamp=0, is_replica=False)
         self._last_stamp = next_stamp(
-            network_time_ms=self._around.time.now_ms(),
-            above=self._last_stamp,
+            network_time_ms=now_ms,
+            above=self._last_stamp if is_credible else 0,
             counter=self._around.random.getrandbits(_START_COUNTER_BITS),
         )
         record = Record(

@@ -130,6 +130,20 @@ async def test_writer_an_hour_ahead_is_refused_and_the_key_stays_writable() -> N
         assert {record.value for record in cluster.copies("color").values()} == {b"now"}
 
 
+@in_virtual_time
+async def test_writer_that_learns_the_time_after_a_refused_write_is_heard_at_once() -> None:
+    """A peer that starts with a fast clock may draw its first stamp before others told it the time."""
+    async with Cluster(8, k=3) as cluster:
+        fast = cluster.stranger_to("color")
+        fast.clock_error_ms = 3_600_000
+        with pytest.raises(OperationError):
+            await put(fast, "color", b"future", timeout_s=1.0)
+
+        fast.clock_error_ms = 0
+        await put(fast, "color", b"now")
+        assert {record.value for record in cluster.copies("color").values()} == {b"now"}
+
+
 def full_disk(peer: FakePeer) -> None:
     async def commit(records: object) -> None:
         raise DiskFull("no space left", next_step="free some")
