@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from protocol.codec import encode
 from protocol.config import LOCAL
 from protocol.members.anti_entropy import FIRST_PAUSE_S
-from protocol.members.news import News
+from protocol.members.news import VERDICT_ROUNDS, News
 from protocol.members.pings import UPDATES_BUDGET_BYTES, pages_of
 from protocol.messages import Gossip, Ping
 from protocol.statements import Evidence
@@ -135,6 +135,21 @@ def test_echoes_count_as_sends() -> None:
     for _ in range(LOCAL.retransmit_factor * 2):
         news.echoed(subject=peer_id(9), author=peer_id(2), members=40)
 
+    assert taken(news) == 0
+
+
+def test_verdict_makes_two_rounds_whatever_others_tell() -> None:
+    """Echoes alone would silence it before all have heard it: those who tell each other tell nobody new."""
+    news = News(LOCAL)
+    news.add(accusation(2, 9, kind="refused"))
+    for _ in range(100):
+        news.echoed(subject=peer_id(9), author=peer_id(2), members=40)
+
+    own_sends = VERDICT_ROUNDS * LOCAL.gossip_fanout
+    assert [taken(news) for _ in range(own_sends)] == [1] * own_sends
+
+    news.echoed(subject=peer_id(9), author=peer_id(2), members=40)
+    news.echoed(subject=peer_id(9), author=peer_id(2), members=40)
     assert taken(news) == 0
 
 
