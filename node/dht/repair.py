@@ -107,16 +107,16 @@ class Repair:
     @property
     def is_settled(self) -> bool:
         """Whether no member came so lately that copies may be old; always true for a lone peer."""
-        is_alone = len(self._around.holders.placement.peer_ids) < 2
+        is_alone = len(self._around.members.living_ids) < 2
         return is_alone or asyncio.get_running_loop().time() >= self._unsettled_until
 
     def member_up(self, peer_id: PeerId) -> None:
         """A member came, came back or started anew."""
-        self._unsettled_until = asyncio.get_running_loop().time() + SETTLING_S
         self._fallen.pop(peer_id, None)
         self._unreached.pop(peer_id, None)
         self._newcomers[peer_id] = 0
         self._note_change()
+        self._unsettled_until = self._changed_at + SETTLING_S
 
     def member_heard(self, peer_id: PeerId) -> None:
         """A member that was suspected, here or elsewhere, proved to live.

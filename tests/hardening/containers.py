@@ -51,6 +51,7 @@ BOUNDS: Final[dict[str, dict[str, str]]] = {
         "protocol/members/table.py": "Member.accusations",
     },
     "members of the table, of which there are at most so many": {
+        "node/dht/kademlia/members.py": "KademliaNode._unplaced",
         "node/dht/outbox.py": "Outbox._active",
         "node/dht/repair.py": "Repair._newcomers Repair._fallen Repair._unreached",
         "node/dht/shelf.py": "Shelf._sums",

@@ -13,6 +13,7 @@ from node.dht.kademlia.contacts import Contact, MemberContact, place
 from node.dht.kademlia.crawl import Answer, crawl
 from node.dht.kademlia.lookup import Lookup
 from node.dht.kademlia.protocol import CallResult, PairProtocol
+from node.dht.kademlia.routing import PairRoutingTable
 from node.ports import Members, PeerUnreachable, Requester
 from protocol import codec, limits
 from protocol.dht_messages import FindNode, FoundNodes
@@ -90,7 +91,11 @@ class MemberProtocol(PairProtocol):
 
 
 class KademliaNode:
-    """The members by their place in the Kademlia space."""
+    """The members by their place in the Kademlia space.
+
+    The routing table takes those that came and went when it is next asked: they come and go by the hundred, and it is
+    asked only for what the full member table does not know.
+    """
 
     def __init__(
         self,
@@ -119,27 +124,32 @@ class KademliaNode:
             introduce=introduce,
         )
         self._requester = requester
+        self._unplaced: dict[PeerId, Descriptor | None] = {}
+        """Members that came or moved since the table was asked, and those of it that are gone (None)."""
 
     def member_up(self, descriptor: Descriptor) -> bool:
         """Add a member, or take its present address and boot; return whether this run of it was not here before.
 
         What it failed before is forgotten.
         """
-        node_id = kademlia_id_of(descriptor.peer_id)
-        self._protocol.failures.forgive(node_id)
-        known = self.contact(node_id)
-        is_new = known is None or known.descriptor.boot != descriptor.boot
-        if is_new or (known is not None and known.descriptor.address != descriptor.address):
-            self._protocol.router.add_contact(MemberContact(descriptor))
+        peer_id = descriptor.peer_id
+        self._protocol.failures.forgive(kademlia_id_of(peer_id))
+        known = self._unplaced[peer_id] if peer_id in self._unplaced else self._placed(peer_id)
+        is_new = known is None or known.boot != descriptor.boot
+        if known is None or is_new or known.address != descriptor.address:
+            self._unplaced[peer_id] = descriptor
         return is_new
 
     def member_down(self, peer_id: PeerId) -> None:
         """Take a failed or departed member out at once."""
-        self._protocol.router.remove_contact(place(kademlia_id_of(peer_id)))
+        if self._placed(peer_id) is not None:
+            self._unplaced[peer_id] = None
+        else:
+            self._unplaced.pop(peer_id, None)
 
     def contact(self, node_id: bytes) -> MemberContact | None:
         """Return the member with this place, or None; the local peer is none."""
-        found = self._protocol.router.find(node_id)
+        found = self._router().find(node_id)
         return found if isinstance(found, MemberContact) else None
 
     def closest(self, digest: Digest, count: int) -> list[PeerId]:
@@ -148,7 +158,7 @@ class KademliaNode:
 
     def closest_contacts(self, digest: Digest, count: int) -> list[MemberContact]:
         """Return the same as ``closest`` with addresses."""
-        nearest = self._protocol.router.find_neighbors(place(digest), count)
+        nearest = self._router().find_neighbors(place(digest), count)
         return self._with_local([contact for contact in nearest if isinstance(contact, MemberContact)], digest, count)
 
     async def lookup(self, digest: Digest, count: int, *, timeout_s: float) -> list[MemberContact]:
@@ -156,6 +166,7 @@ class KademliaNode:
 
         Those that failed lately are neither asked nor returned. Fewer are returned when fewer answer in time.
         """
+        self._place_all()
         nearest = self._protocol.rpc_find_node(self._members.local, self.local.id, digest)
         lookup = Lookup(digest, nearest, count=count)
 
@@ -168,6 +179,7 @@ class KademliaNode:
 
     def answer_find_node(self, sender: PeerId, request: FindNode) -> FoundNodes:
         """Return the nearest members that are known here, as many as fit one datagram, without the one that asks."""
+        self._place_all()
         contacts = self._protocol.rpc_find_node(sender, kademlia_id_of(sender), Digest(request.target))
         reply = FoundNodes(receiver_boot=_HEADER_MAX, request_id=_HEADER_MAX, contacts=())
         for contact in contacts[: request.count]:
@@ -176,6 +188,24 @@ class KademliaNode:
                 break
             reply = longer
         return msgspec.structs.replace(reply, receiver_boot=0, request_id=0)
+
+    def _router(self) -> PairRoutingTable:
+        """Return the routing table as it should be now."""
+        self._place_all()
+        return self._protocol.router
+
+    def _place_all(self) -> None:
+        for peer_id, descriptor in self._unplaced.items():
+            if descriptor is not None:
+                self._protocol.router.add_contact(MemberContact(descriptor))
+            else:
+                self._protocol.router.remove_contact(place(kademlia_id_of(peer_id)))
+        self._unplaced.clear()
+
+    def _placed(self, peer_id: PeerId) -> Descriptor | None:
+        """Return how the table has a member, or None."""
+        found = self._protocol.router.find(kademlia_id_of(peer_id))
+        return found.descriptor if isinstance(found, MemberContact) else None
 
     def _patience_s(self, contact: MemberContact) -> float:
         usual_s = self._requester.usual_round_trip_s(contact.peer_id)
