@@ -25,7 +25,8 @@ from simulations.world.network import Network
 from simulations.world.process import Host
 
 _PORT: Final = 9000
-_PAYLOAD: Final = bytes(64)
+_BALL: Final = b"\x01" + bytes(63)
+_ANSWER: Final = bytes(64)
 _LOOK_EVERY_S: Final = 0.25
 _BOOTSTRAP_LIMIT_S: Final = 120.0
 """Virtual time."""
@@ -108,7 +109,7 @@ def bootstrap(nodes: int, seed: int) -> Cost:
 class _Echo(asyncio.DatagramProtocol):
     """Answers each ball, and throws the next one when its own comes back."""
 
-    def __init__(self, targets: list[str], draws: random.Random) -> None:
+    def __init__(self, targets: list[tuple[str, int]], draws: random.Random) -> None:
         self._targets = targets
         self._draws = draws
 
@@ -117,13 +118,13 @@ class _Echo(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if data[0]:
-            self._transport.sendto(_PAYLOAD, addr)
+            self._transport.sendto(_ANSWER, addr)
         else:
             self.throw()
 
     def throw(self) -> None:
         """Send one datagram to somebody."""
-        self._transport.sendto(b"\x01" + _PAYLOAD[1:], (self._draws.choice(self._targets), _PORT))
+        self._transport.sendto(_BALL, self._draws.choice(self._targets))
 
 
 def echoes(hosts: int, seed: int, datagrams: int) -> Cost:
@@ -140,7 +141,7 @@ def echoes(hosts: int, seed: int, datagrams: int) -> Cost:
     ]  # fmt: skip
     for machine in machines:
         network.add(machine)
-    addresses = [machine.address for machine in machines]
+    addresses = [(machine.address, _PORT) for machine in machines]
 
     async def serve(machine: Host) -> None:
         echo = _Echo(addresses, random.Random(f"{seed}/{machine.name}"))

@@ -242,7 +242,7 @@ class Cluster:
 
     def link_is_good(self, source: str, target: str) -> bool:
         """Return whether the link from one named peer to another is neither slow nor lossy."""
-        return self.network.links.between(self._by_name[source].host, self._by_name[target].host).quality == _HEALTHY
+        return self.network.links.quality(self._by_name[source].host, self._by_name[target].host) == _HEALTHY
 
     def clocks_ahead_s(self, at_s: float) -> list[float]:
         """Return how far ahead of true time network time is at each running peer."""

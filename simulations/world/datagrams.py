@@ -5,7 +5,7 @@ import socket
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from simulations.world.process import Process, State
+from simulations.world.process import RUNNING, Process, State
 
 if TYPE_CHECKING:
     from simulations.world.network import Network
@@ -64,23 +64,20 @@ class DatagramEndpoint(asyncio.DatagramTransport):
 
     def sendto(self, data: bytes | bytearray | memoryview, addr: tuple[str, int] | None = None) -> None:  # type: ignore[override]
         """Send one datagram."""
-        if self._closing or addr is None or self.process.state is State.DEAD:
+        if self._closing or addr is None:
             return
         if len(data) > SIZE_MAX_BYTES:
             self._protocol.error_received(OSError(90, "Message too long"))
             return
-        self._network.send_datagram(self, bytes(data), (addr[0], addr[1]))
+        self._network.send_datagram(self, bytes(data), addr)
 
     def arrive(self, data: bytes, source: tuple[str, int]) -> None:
-        """Take a datagram from the network."""
+        """Take a datagram from the network; called by the loop itself, outside of every process."""
         process = self.process
-        if self._closing or process.state is State.DEAD:
-            return
-        if process.state is State.PAUSED or self._waiting:
-            if len(self._waiting) < WAITING_MAX:
-                self._waiting.append((data, source))
-            return
-        process.run(self._protocol.datagram_received, data, source)
+        if process.state is RUNNING and not self._waiting and not self._closing:
+            process.context.run(self._protocol.datagram_received, data, source)
+        elif process.state is not State.DEAD and not self._closing and len(self._waiting) < WAITING_MAX:
+            self._waiting.append((data, source))
 
     def process_resumed(self) -> None:
         """Give what waited, one datagram a turn."""

@@ -21,15 +21,15 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from simulations.world.errors import Deadlock, EscapeError, Livelock
-from simulations.world.process import Process, State, current
+from simulations.world.process import RUNNING, Process, current
 
 if TYPE_CHECKING:
     from simulations.world.network import Network
 
 _T = TypeVar("_T")
 
-_Entry: TypeAlias = tuple[float, int, events.TimerHandle | None, Callable[..., None] | None, tuple[Any, ...]]
-"""When (true time), serial, a timer of simulated code or None, an own callback or None, its arguments."""
+_Entry: TypeAlias = tuple[float, int, Any, tuple[Any, ...] | None]
+"""When (true time), serial, and an own callback with its arguments, or a timer of simulated code and None."""
 
 TURNS_PER_INSTANT_MAX: Final = 100_000
 """Turns of the loop without a step of time; more is a livelock."""
@@ -39,6 +39,9 @@ _GATHER_WINDOW_S: Final = 0.0005
 """Now and then events of this window are released at once."""
 
 _DEAD_TIMERS_MIN: Final = 1024
+
+_push: Final = heapq.heappush
+_pop: Final = heapq.heappop
 
 
 class SimTask(asyncio.Task[_T]):
@@ -95,14 +98,14 @@ class SimLoop(base_events.BaseEventLoop):
         process = current.get()
         due = when if process is None else process.host.clock.reaches(when)
         self._serial += 1
-        heapq.heappush(self._heap, (due if due > self.true_time else self.true_time, self._serial, timer, None, ()))
+        _push(self._heap, (due if due > self.true_time else self.true_time, self._serial, timer, None))
         return timer
 
     def at(self, when: float, callback: Callable[..., None], *args: Any) -> None:
         """Call the simulation's own ``callback`` at a true time; cannot be cancelled, and costs no handle."""
-        self._serial += 1
+        self._serial = serial = self._serial + 1
         due = when if when > self.true_time else self.true_time
-        heapq.heappush(self._heap, (due, self._serial, None, callback, args))
+        _push(self._heap, (due, serial, callback, args))
 
     def _timer_handle_cancelled(self, handle: events.TimerHandle) -> None:
         if handle._scheduled:
@@ -122,7 +125,7 @@ class SimLoop(base_events.BaseEventLoop):
             if handle._cancelled:
                 continue
             process: Process | None = handle._context.get(current)
-            if process is None or process.state is State.RUNNING:
+            if process is None or process.state is RUNNING:
                 handle._run()
             else:
                 process.backlog.append(handle)
@@ -139,21 +142,18 @@ class SimLoop(base_events.BaseEventLoop):
         if heap[0][0] > self.true_time:
             self._instant_turns = 0
         while heap and heap[0][0] <= until:
-            when, _, timer, callback, args = heapq.heappop(heap)
-            if when > self.true_time:
-                self.true_time = when
-            if timer is not None:
-                timer._scheduled = False
-                if timer._cancelled:
-                    self._dead_timers -= 1
-                else:
-                    self._ready.append(timer)
+            self.true_time, _, what, arguments = _pop(heap)
+            if arguments is not None:
+                what(*arguments)
+                continue
+            what._scheduled = False
+            if what._cancelled:
+                self._dead_timers -= 1
             else:
-                assert callback is not None, "an entry is a timer or a callback"
-                callback(*args)
+                self._ready.append(what)
 
     def _drop_dead_timers(self) -> None:
-        self._heap = [entry for entry in self._heap if entry[2] is None or not entry[2]._cancelled]
+        self._heap = [entry for entry in self._heap if entry[3] is not None or not entry[2]._cancelled]
         heapq.heapify(self._heap)
         self._dead_timers = 0
 

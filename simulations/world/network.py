@@ -126,31 +126,29 @@ class Network:
 
     def send_datagram(self, sender: DatagramEndpoint, data: bytes, address: tuple[str, int]) -> None:
         """Take a datagram and let it arrive later, twice, or never."""
-        source = sender.process.host
+        counts, source = self.counts, sender.process.host
+        counts["sent"] += 1
         target = self.hosts.get(address[0])
         if target is None:
-            target = source if address[0].startswith("127.") else None
-        counts, loop = self.counts, self.loop
-        counts["sent"] += 1
-        if target is None:
-            counts["nobody"] += 1
-            return
-        now = loop.true_time
-        link = self.links.between(source, target)
-        self.trace.note(link.label, data, when=now, size_bytes=len(data))
-        if self._cuts and self.is_cut(source, target):
+            if not address[0].startswith("127."):
+                counts["nobody"] += 1
+                return
+            target, address = source, (source.address, address[1])
+        now = self.loop.true_time
+        self.trace.note(source.label + target.label, data, when=now, size_bytes=len(data))
+        if self._cuts and (source.address, target.address) in self._cuts:
             counts["cut"] += 1
             return
-        delays_s = link.datagram(len(data), now=now)
+        delays_s = self.links.datagram(source, target, len(data), now=now)
         if not delays_s:
             counts["lost"] += 1
         for delay_s in delays_s:
-            loop.at(now + delay_s, self._arrive, data, sender.name, (target.address, address[1]))
+            self.loop.at(now + delay_s, self._arrive, data, sender.name, address)
 
     def _arrive(self, data: bytes, source: tuple[str, int], target: tuple[str, int]) -> None:
-        endpoint = self._datagrams.get(target)
         for tap in self.taps:
             tap(data, target)
+        endpoint = self._datagrams.get(target)
         if endpoint is None:
             self.counts["nobody"] += 1
         else:
@@ -225,7 +223,7 @@ class Network:
         return stream
 
     def _one_way_s(self, source: Host, target: Host) -> float:
-        return self.links.between(source, target).piece_s(60, now=self.loop.true_time, resend_s=1.0)
+        return self.links.piece_s(source, target, 60, now=self.loop.true_time, resend_s=1.0)
 
     def _ephemeral_port(self, host: Host) -> int:
         self._ephemeral[host.address] += 1

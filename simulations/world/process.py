@@ -31,6 +31,10 @@ class State(enum.Enum):
     DEAD = "dead"
 
 
+RUNNING: Final = State.RUNNING
+"""Asked for with every event, and Python 3.11 takes long to look a member up in its class."""
+
+
 class Resource(Protocol):
     """Something of a process that its end must end as well: a socket."""
 
@@ -92,6 +96,8 @@ class Host:
         self.name: Final = name
         self.address: Final = address
         self.place: Final = place
+        self.label: Final = f"{name} ".encode()
+        """What names the host in a trace."""
         self.clock: Final = HostClock()
         self.process: Process | None = None
         self.runs: list[Process] = []
@@ -104,7 +110,7 @@ class Host:
     @property
     def is_running(self) -> bool:
         """Whether a process runs and is not paused."""
-        return self.process is not None and self.process.state is State.RUNNING
+        return self.process is not None and self.process.state is RUNNING
 
     def start(self, program: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run ``program`` as this host's process and return its task."""
@@ -125,7 +131,7 @@ class Host:
 
     def pause(self) -> None:
         """Freeze the process, as SIGSTOP does."""
-        if self.process is not None and self.process.state is State.RUNNING:
+        if self.process is not None and self.process.state is RUNNING:
             self.process.state = State.PAUSED
 
     def resume(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from simulations.world.datagrams import FakeSocket
-from simulations.world.process import Process, State
+from simulations.world.process import RUNNING, Process, State
 
 if TYPE_CHECKING:
     from simulations.world.network import Network
@@ -126,7 +126,7 @@ class StreamEnd(asyncio.Transport):
         assert other is not None, "joined before it is used"
         loop = self._network.loop
         source, target = self.process.host, other.process.host
-        link = self._network.links.between(source, target)
+        links, label = self._network.links, source.label + target.label
         while self._outgoing and not self._lost and self.process.state is not State.DEAD:
             piece = self._outgoing[0]
             size = len(piece) if piece is not None else 0
@@ -141,10 +141,10 @@ class StreamEnd(asyncio.Transport):
             self._outgoing_bytes -= size
             self._window_used += size
             now = loop.true_time
-            delay_s = link.piece_s(size + OVERHEAD_BYTES, now=now, resend_s=RESEND_S)
+            delay_s = links.piece_s(source, target, size + OVERHEAD_BYTES, now=now, resend_s=RESEND_S)
             self._last_arrival = max(self._last_arrival, now + delay_s)
             self._network.counts["pieces"] += 1
-            self._network.trace.note(link.label, b"", when=now, size_bytes=size)
+            self._network.trace.note(label, b"", when=now, size_bytes=size)
             loop.at(self._last_arrival, other.arrive, piece)
         if self._closing and not self._outgoing:
             self._lose_soon(None)
@@ -200,7 +200,7 @@ class StreamEnd(asyncio.Transport):
         return not self._reading_paused and not self._closing
 
     def _give_soon(self) -> None:
-        if self._unread and self._protocol is not None and self.process.state is State.RUNNING:
+        if self._unread and self._protocol is not None and self.process.state is RUNNING:
             self.process.run(self._network.loop.call_soon, self._give)
 
     def _give(self) -> None:
@@ -292,8 +292,10 @@ class StreamEnd(asyncio.Transport):
     def _last_word(self, other: "StreamEnd") -> float:
         """Return when an empty piece that leaves now arrives, behind all others."""
         now = self._network.loop.true_time
-        link = self._network.links.between(self.process.host, other.process.host)
-        self._last_arrival = max(self._last_arrival, now + link.piece_s(OVERHEAD_BYTES, now=now, resend_s=RESEND_S))
+        delay_s = self._network.links.piece_s(
+            self.process.host, other.process.host, OVERHEAD_BYTES, now=now, resend_s=RESEND_S
+        )
+        self._last_arrival = max(self._last_arrival, now + delay_s)
         return self._last_arrival
 
     def process_resumed(self) -> None:

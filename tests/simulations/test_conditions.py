@@ -27,7 +27,7 @@ def cuts(cluster: Cluster) -> list[tuple[int, int]]:
 
 
 def quality(cluster: Cluster, source: SimPeer, target: SimPeer) -> LinkQuality:
-    return cluster.network.links.between(source.host, target.host).quality
+    return cluster.network.links.quality(source.host, target.host)
 
 
 def test_a_partition_cuts_pairs_that_share_no_group(cluster: Cluster) -> None:
