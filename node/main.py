@@ -53,7 +53,7 @@ async def main(
 
     Args:
         config: Who and where.
-        stop: Set from outside to end the peer in order.
+        stop: Set from outside to end the peer in order. One that is cancelled instead says goodbye to nobody.
         on_started: Called with the peer once the sockets are bound and the run information is written.
         adapters: The machine that the peer runs on.
 
@@ -68,7 +68,7 @@ async def main(
     finally:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_DEADLINE_S):
-                await peer.stop()
+                await peer.stop(in_order=stop.is_set())
     if peer.failure is not None:
         raise peer.failure
 

@@ -70,6 +70,7 @@ class Peer:
         self._adapters = adapters
         self._stop = stop
         self._parts = AsyncExitStack()
+        self._ends_in_order = True
         self._random = random.Random(os.urandom(16))
         self._verifier = adapters.make_verifier()
         self._events = EventBus()
@@ -113,14 +114,19 @@ class Peer:
         if self._config.roams:
             self._roaming.start()
             self._parts.push_async_callback(self._roaming.stop)
-        self._parts.callback(lambda: self._driver.handle(LeaveAsked()))
+        self._parts.callback(self._say_goodbye)
         _log.info("started %s at %s, API %s", self._config.name, self._core.descriptor.address, self._api.port)
         if self._core.bans.own is not None:
             _log.warning(BANNED_TEXT)
 
-    async def stop(self) -> None:
-        """Say goodbye and stop all parts. Idempotent."""
+    async def stop(self, *, in_order: bool = True) -> None:
+        """Say goodbye, unless the end is not ``in_order``, and stop all parts. Idempotent."""
+        self._ends_in_order = in_order
         await self._parts.aclose()
+
+    def _say_goodbye(self) -> None:
+        if self._ends_in_order:
+            self._driver.handle(LeaveAsked())
 
     def _make_network_parts(self) -> None:
         """Make what this peer knows of the others, and how it talks with them; nothing runs yet."""

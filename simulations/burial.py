@@ -14,7 +14,10 @@ _PATIENCE_S: Final = 60.0
 
 
 def bury(loop: SimLoop, cluster: Cluster) -> None:
-    """Cancel all tasks, those of dead processes too, and close the loop. The verdict has been spoken before."""
+    """Cancel all tasks, those of dead processes too, and close the loop. The verdict has been spoken before.
+
+    Nobody hears or says anything any more: sockets are closed, and peers that are cancelled say no goodbye.
+    """
     cluster.witness.listeners.clear()
     for peer in cluster.peers:
         peer.host.kill()
@@ -22,8 +25,8 @@ def bury(loop: SimLoop, cluster: Cluster) -> None:
     for process in processes:
         process.state = State.RUNNING  # what a crash left undone may run to its end now
         loop.run_backlog(process)
-    tasks = [task for process in processes for task in process.tasks if not task.done()]
-    tasks += [task for task in asyncio.all_tasks(loop) if task not in tasks]
+    of_processes = (task for process in processes for task in process.tasks if not task.done())
+    tasks = list(dict.fromkeys((*of_processes, *asyncio.all_tasks(loop))))
     for task in tasks:
         task.cancel()
     if tasks:
