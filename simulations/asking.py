@@ -27,6 +27,10 @@ class ClusterAnswerers:
         """Return the names of the running peers."""
         return [peer.name for peer in self._cluster.running()]
 
+    def is_answering(self, name: str) -> bool:
+        """Return whether a peer runs."""
+        return self._peers[name].is_running
+
     async def ask(self, name: str, operation: Operation) -> None:
         """Let a peer do what ``operation`` says; see ``Answerers``."""
         answer = await self._cluster.ask(self._peers[name], lambda running: _asked(running, operation))

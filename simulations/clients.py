@@ -52,6 +52,9 @@ class Answerers(Protocol):
     def answering(self) -> Sequence[str]:
         """Return the names of the peers that can be asked just now, in the order of the network."""
 
+    def is_answering(self, name: str, /) -> bool:
+        """Return whether a peer can be asked just now."""
+
     async def ask(self, name: str, operation: Operation, /) -> None:
         """Let a peer do what ``operation`` says, and note in it what the answer told.
 
@@ -90,7 +93,7 @@ class Clients:
 
         async def read(name: str, key: str) -> None:
             async with slots:
-                if name not in self._answerers.answering():
+                if not self._answerers.is_answering(name):
                     return  # it died since; whoever watches the peers says why
                 await self._carry_out(self._begin("get", key, None, None, name, self._history.final_reads))
 

@@ -30,6 +30,7 @@ from protocol.statements import Address, VoterList, signed
 from simulations.discovery import Neighbourhood, VirtualDiscovery
 from simulations.disk import HostDisk, OpenDisk, opened
 from simulations.memory_records import MemoryRecordStore
+from simulations.outside import View, view_of
 from simulations.witness import Witness
 from simulations.world.clock import EPOCH_S
 from simulations.world.links import LinkQuality
@@ -66,6 +67,8 @@ class SimPeer:
         self.stop: asyncio.Event | None = None
         self.asked_to_stop = False
         self.open_disk: OpenDisk | None = None
+        self._viewed: tuple[MemberTable, int, View] | None = None
+        """The table that was last looked at, its version then, and how it described the living."""
 
     @property
     def address(self) -> Address:
@@ -108,6 +111,20 @@ class SimPeer:
         """The running peer's member table."""
         assert self.peer is not None, f"{self.name} runs"
         return self.peer.core.membership.table
+
+
+    @property
+    def view(self) -> View:
+        """How the running peer describes the living; the same object while its table does not change."""
+        table = self.table
+        if self._viewed is None or self._viewed[0] is not table or self._viewed[1] != table.version:
+            self._viewed = (table, table.version, view_of(table))
+        return self._viewed[2]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the peer has bound its sockets and is not paused."""
+        return self.peer is not None and self.host.is_running
 
 
 class Cluster:
@@ -184,7 +201,7 @@ class Cluster:
 
     def running(self) -> list[SimPeer]:
         """Return the peers that have bound their sockets and are not paused."""
-        return [peer for peer in self.peers if peer.peer is not None and peer.host.is_running]
+        return [peer for peer in self.peers if peer.is_running]
 
     async def ask(self, peer: SimPeer, operation: Callable[[Peer], Awaitable[_T]]) -> _T:
         """Run an operation inside a peer's process and return what it returns.

@@ -41,15 +41,7 @@ def is_united(cluster: _Network) -> bool:
     if len(running) < len(cluster.peers) or len(leaders) != 1 or sum(leaders.values()) < len(running):
         return False
     everybody = tuple(sorted(peer.peer_id for peer in running))
-    return list(living_tables(cluster)) == [everybody] and len(_descriptions(cluster)) == 1
-
-
-def _descriptions(cluster: _Network) -> set[tuple[tuple[int, int, str], ...]]:
-    """Return how the running peers describe the living: boots, incarnations and states, each view once."""
-    tables = [peer.table for peer in cluster.running()]
-    return {
-        tuple((m.descriptor.boot, m.descriptor.incarnation, m.state) for m in table if m.is_living) for table in tables
-    }
+    return list(living_tables(cluster)) == [everybody] and all(peer.view == running[0].view for peer in running)
 
 
 def missing_copies(cluster: _Network, *, k: int) -> int:

@@ -4,7 +4,7 @@ The virtual world answers from the peers' memory, a live run from what each said
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from protocol.effects import MemberState, Role
 from protocol.ids import Digest, PeerId
@@ -48,6 +48,15 @@ class TableSeen(Protocol):
     def find(self, peer_id: PeerId, /) -> MemberSeen | None: ...
 
 
+View: TypeAlias = tuple[tuple[int, int, MemberState], ...]
+"""Boot, incarnation and state of each living member of a table, ascending by id."""
+
+
+def view_of(table: TableSeen) -> View:
+    """Return how a table describes the living."""
+    return tuple([(m.descriptor.boot, m.descriptor.incarnation, m.state) for m in table if m.is_living])
+
+
 class ElectionSeen(Protocol):
     """A peer's part in the election."""
 
@@ -69,7 +78,7 @@ class RecordsSeen(Protocol):
 
 
 class PeerSeen(Protocol):
-    """One peer; ``election`` and ``table`` only of one that runs."""
+    """One peer; ``election``, ``table`` and ``view`` only of one that runs."""
 
     @property
     def name(self) -> str: ...
@@ -93,6 +102,10 @@ class PeerSeen(Protocol):
     def election(self) -> ElectionSeen: ...
     @property
     def table(self) -> TableSeen: ...
+    @property
+    def view(self) -> View:
+        """How its table describes the living."""
+
 
 
 class NetworkSeen(Protocol[PeerT_co]):

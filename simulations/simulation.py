@@ -16,7 +16,7 @@ from typing import Final
 from protocol.effects import RoleChanged
 from simulations.asking import ClusterAnswerers
 from simulations.burial import bury
-from simulations.checkers import Checker, Context, make_checkers
+from simulations.checkers import Audience, Checker, Context, make_checkers
 from simulations.clients import Clients
 from simulations.cluster import Cluster
 from simulations.hostile import Hostiles
@@ -100,6 +100,7 @@ class Simulation:
         self._checkers: list[Checker] = make_checkers(
             Context(cluster=self.cluster, history=self.record.history, scenario=scenario, now=self._now)
         )
+        self._audience = Audience(self._checkers)
         self._is_over = False
         self._elections = 0
         self._sent_before = 0
@@ -188,8 +189,7 @@ class Simulation:
     def _observed(self, observation: Observation) -> None:
         if isinstance(observation, Reported) and isinstance(observation.event, RoleChanged):
             self._elections += observation.event.role == "leader"
-        for checker in self._checkers:
-            checker.observed(observation)
+        self._audience.tell(observation)
 
     def _look(self) -> None:
         """Let the checkers scan everything, and note how it stands."""

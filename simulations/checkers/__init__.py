@@ -3,7 +3,7 @@
 from simulations.checkers.acknowledged import AcknowledgedIsOnDisk
 from simulations.checkers.calm import Calm
 from simulations.checkers.certificates import CertificatesHoldHere, CertificatesProve, NoStepBack
-from simulations.checkers.checker import Checker, Context
+from simulations.checkers.checker import Audience, Checker, Context
 from simulations.checkers.health import MachinesKeepTheirInvariants, NoStorm
 from simulations.checkers.leaders import LeadersHaveAMajority, OneLeaderPerGroup
 from simulations.checkers.leases import LeasesNeverOverlap
@@ -15,7 +15,7 @@ from simulations.checkers.replays import NothingIsOpenedTwice
 from simulations.checkers.votes import LeadersVoteForNobodyElse, OneVotePerTerm, VotesReachTheDisk
 from simulations.checkers.writes import EverybodyAnswersAlike, GoneStaysGone, NoWriteIsLost
 
-__all__ = ["Checker", "Context", "make_checkers"]
+__all__ = ["Audience", "Checker", "Context", "make_checkers"]
 
 
 def make_checkers(context: Context) -> list[Checker]:

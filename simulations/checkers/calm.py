@@ -6,12 +6,10 @@ What DESIGN promises of a quiet network is demanded of operations that lie wholl
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.effects import LeaderChanged, MemberChanged, RoleChanged
 from simulations.checkers.checker import OutsideContext
 from simulations.faults import ClockRate, ends_at
 from simulations.history import Operation
 from simulations.looking import is_united
-from simulations.witness import Observation, Reported
 
 QUIET_S: Final = 2.0
 """A network is quiet when nothing happened for so long (DESIGN section 7)."""
@@ -42,13 +40,6 @@ class Calm:
             (fault.at_s, ends_at(fault) + (_RATE_SLEW_S if isinstance(fault, ClockRate) else 0.0))
             for fault in context.scenario.faults
         )
-
-    def observed(self, observation: Observation) -> None:
-        """End the stretch when a member, a leader or a role changed."""
-        if isinstance(observation, Reported) and isinstance(
-            observation.event, MemberChanged | LeaderChanged | RoleChanged
-        ):
-            self.disturbed(observation.at_s)
 
     def disturbed(self, at_s: float) -> None:
         """End the stretch: something changed."""

@@ -17,6 +17,7 @@ class CertificatesProve(Watch):
     """Whoever is followed was voted for by a majority of the council that the certificate names, alone in its term."""
 
     name = "certificates prove a majority"
+    hears = (LeaderChanged,)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -57,6 +58,7 @@ class CertificatesHoldHere(Watch):
     """Whoever is followed was voted for by a majority of the council as the follower itself sees it."""
 
     name = "certificates hold where they are followed"
+    hears = (LeaderChanged,)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -90,6 +92,7 @@ class NoStepBack(Watch):
     """
 
     name = "no peer follows an earlier leader again"
+    hears = (LeaderChanged,)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

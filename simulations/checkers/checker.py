@@ -1,6 +1,6 @@
 """What all checkers share: the way they are fed, and how they say what they found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
@@ -9,7 +9,7 @@ from simulations.history import History
 from simulations.outside import NetworkSeen, PeerSeen
 from simulations.scenario import Scenario
 from simulations.verdict import Check
-from simulations.witness import Observation
+from simulations.witness import Observation, Reported, Signed
 
 NetworkT_co = TypeVar("NetworkT_co", bound=NetworkSeen[PeerSeen], covariant=True)
 
@@ -42,8 +42,12 @@ class Checker(Protocol):
     is_of_the_end: bool
     """Whether it can be judged only once all has healed: a run that is cut short says nothing of it."""
 
+    @property
+    def hears(self) -> tuple[type, ...]:
+        """What it takes as it happens: classes of events that peers report, or ``Signed`` for all that they sign."""
+
     def observed(self, observation: Observation) -> None:
-        """Take what a peer signed or reported, as it happens."""
+        """Take what it hears."""
 
     def scanned(self, at_s: float) -> None:
         """Look at everything; called each virtual second."""
@@ -52,10 +56,31 @@ class Checker(Protocol):
         """Say what came of it; called once, after the final reads."""
 
 
+class Audience:
+    """Tells checkers what happens, each only what it hears: most of what peers report concerns few of them."""
+
+    def __init__(self, checkers: Iterable[Checker] = ()) -> None:
+        self._hearing: dict[type, list[Checker]] = {}
+        for checker in checkers:
+            self.add(checker)
+
+    def add(self, checker: Checker) -> None:
+        """Tell one more, after the others."""
+        for kind in checker.hears:
+            self._hearing.setdefault(kind, []).append(checker)
+
+    def tell(self, observation: Observation) -> None:
+        """Pass on what a peer signed or reported."""
+        kind = type(observation.event) if isinstance(observation, Reported) else Signed
+        for checker in self._hearing.get(kind, ()):
+            checker.observed(observation)
+
+
 class _Look(Generic[NetworkT_co]):
     """Base of the checkers: looks at nothing, counts, and keeps the first violation."""
 
     name = ""
+    hears: tuple[type, ...] = ()
     is_of_the_end = False
 
     def __init__(self, context: Scope[NetworkT_co]) -> None:

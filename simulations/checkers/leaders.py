@@ -59,29 +59,17 @@ class OneLeaderPerGroup(OutsideWatch):
             return []
         if network.is_whole:
             return [list(running)] if running else []
-        groups, seen = [], dict[str, None]()
-        for peer in running:
-            if peer.name in seen:
-                continue
-            group = [
-                other
-                for other in running
-                if other is peer
-                or not (network.is_cut(peer.name, other.name) and network.is_cut(other.name, peer.name))
-            ]
-            seen.update((other.name, None) for other in group)
-            if all(
-                a is b or not network.is_cut(a.name, b.name) for a in group for b in group
-            ) and not self._touches_others(group, running):
-                groups.append(group)
-        return groups
-
-    def _touches_others(self, group: Sequence[PeerSeen], running: Sequence[PeerSeen]) -> bool:
-        network, names = self.context.cluster, {peer.name for peer in group}
-        others = [peer for peer in running if peer.name not in names]
-        return any(
-            not network.is_cut(a.name, b.name) or not network.is_cut(b.name, a.name) for a in group for b in others
-        )
+        everybody = frozenset(peer.name for peer in running)
+        deaf = {a.name: frozenset(b.name for b in running if network.is_cut(b.name, a.name)) for a in running}
+        groups: dict[frozenset[str], list[PeerSeen]] = {}
+        for a in running:
+            mute = frozenset(b.name for b in running if network.is_cut(a.name, b.name))
+            groups.setdefault(mute, []).append(a)
+        return [
+            group
+            for others, group in groups.items()
+            if others == everybody - {peer.name for peer in group} and all(deaf[peer.name] == others for peer in group)
+        ]
 
     def _links_are_good(self, running: Sequence[PeerSeen]) -> bool:
         network = self.context.cluster

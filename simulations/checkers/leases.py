@@ -8,7 +8,7 @@ from protocol.effects import RoleChanged
 from protocol.election.quorum import CLOCK_RATE_MAX, CLOCK_RATE_MIN
 from simulations.checkers.checker import Context, Watch
 from simulations.faults import ClockRate
-from simulations.witness import Observation, Reported
+from simulations.witness import Observation
 
 
 class LeasesNeverOverlap(Watch):
@@ -18,6 +18,7 @@ class LeasesNeverOverlap(Watch):
     """
 
     name = "leases never overlap"
+    hears = (RoleChanged,)
 
     @staticmethod
     def is_promised(context: Context) -> bool:
@@ -27,8 +28,7 @@ class LeasesNeverOverlap(Watch):
 
     def observed(self, observation: Observation) -> None:
         """Look at every lease when somebody's role changed."""
-        if isinstance(observation, Reported) and isinstance(observation.event, RoleChanged):
-            self._look()
+        self._look()
 
     def scanned(self, at_s: float) -> None:
         """Look at every lease."""

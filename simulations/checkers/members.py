@@ -66,12 +66,11 @@ class TablesAreBounded(OutsideWatch):
 
     def scanned(self, at_s: float) -> None:
         """Look at all tables."""
-        guests = self.context.cluster.guests
+        known = {*self._peers, *self.context.cluster.guests}
         for peer in self.context.cluster.running():
             self.count()
-            for member in peer.table:
-                if member.peer_id not in self._peers and member.peer_id not in guests:
-                    self.violated(f"{peer.name} has {name_of(member.peer_id, self._peers)} in its table")
+            for invented in [member.peer_id for member in peer.table if member.peer_id not in known]:
+                self.violated(f"{peer.name} has {name_of(invented, self._peers)} in its table")
 
     def counts(self) -> str:
         """Return what is counted."""

@@ -16,6 +16,8 @@ class NetworkTimes:
         self._context = context
         self._least_s = 0.0
         self._most_s = 0.0
+        self._asked: tuple[float, float, float] | None = None
+        """When the peers of today were asked last, and how far ahead the first and the last of them were."""
 
     @property
     def spread_s(self) -> float:
@@ -41,6 +43,9 @@ class NetworkTimes:
 
     def _expires_s(self, record: Record) -> tuple[float, float]:
         """Return the true times at which the first and the last peer of today think that it expires."""
-        ahead_s = self._context.cluster.clocks_ahead_s(self._context.now()) or [0.0]
+        now = self._context.now()
+        if self._asked is None or self._asked[0] != now:
+            ahead_s = self._context.cluster.clocks_ahead_s(now) or [0.0]
+            self._asked = (now, max(ahead_s), min(ahead_s))
         expires_s = record.expires_ms / 1000 - self._context.cluster.epoch_s
-        return expires_s - max(ahead_s), expires_s - min(ahead_s)
+        return expires_s - self._asked[1], expires_s - self._asked[2]

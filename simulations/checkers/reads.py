@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from protocol.effects import LeaderChanged, MemberChanged, RoleChanged
 from simulations.checkers.calm import Calm
 from simulations.checkers.checker import OutsideContext, OutsideWatch
 from simulations.clients import ESCAPED
@@ -62,14 +63,15 @@ class CalmReadsAreFresh(OutsideWatch):
     """On a quiet network a read returns the newest write acknowledged before it, or a later one."""
 
     name = "reads on a quiet network are fresh"
+    hears = (MemberChanged, LeaderChanged, RoleChanged)
 
     def __init__(self, context: OutsideContext, calm: Calm) -> None:
         super().__init__(context)
         self._calm = calm
 
     def observed(self, observation: Observation) -> None:
-        """Keep track of calm."""
-        self._calm.observed(observation)
+        """Keep track of calm: it ends when a member, a leader or a role changes."""
+        self._calm.disturbed(observation.at_s)
 
     def scanned(self, at_s: float) -> None:
         """Keep track of calm."""

@@ -27,6 +27,7 @@ class OneVotePerTerm(Watch):
     """No peer ever signs two candidates, or two councils for one candidate, in one term."""
 
     name = "one vote per term"
+    hears = (Signed,)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -54,6 +55,7 @@ class LeadersVoteForNobodyElse(Watch):
     """Whoever votes for another leads no more: its own lead is below the fence that the vote raised."""
 
     name = "no leader votes for another"
+    hears = (Signed,)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -78,6 +80,7 @@ class VotesReachTheDisk(Watch):
     """What a peer signed is on its disk before anybody can learn of it, and is never forgotten there."""
 
     name = "votes reach the disk"
+    hears = (Signed,)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

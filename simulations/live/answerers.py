@@ -32,6 +32,10 @@ class HttpAnswerers:
         """Return the names of the peers that serve."""
         return self._network.answering()
 
+    def is_answering(self, name: str) -> bool:
+        """Return whether a peer serves."""
+        return self._network.named[name].is_answering
+
     async def ask(self, name: str, operation: Operation) -> None:
         """Let a peer do what ``operation`` says; see ``Answerers``."""
         headers = {"Pair-Timeout": f"{OPERATION_TIMEOUT_S:g}", "Pair-Explain": "1"}

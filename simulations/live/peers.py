@@ -8,6 +8,7 @@ from bootstrap.processes import process_state, send_signal, wait_until
 from protocol.ids import PeerId
 from simulations.live.disks import DiskRecords
 from simulations.live.seen import Seen, Table
+from simulations.outside import View, view_of
 
 _LOG_TAIL_BYTES: Final = 4096
 _KILL_TIMEOUT_S: Final = 2.0
@@ -66,6 +67,11 @@ class LivePeer:
         """Its member table, as it said."""
         assert self.seen is not None, f"{self.name} answered"
         return self.seen.table
+
+    @property
+    def view(self) -> View:
+        """How its table describes the living."""
+        return view_of(self.table)
 
     def look_at_process(self) -> None:
         """See whether the process is there."""

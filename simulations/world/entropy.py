@@ -46,7 +46,7 @@ class Entropy:
         process = current.get()
         if process is None:
             return EPOCH_S + self._loop.true_time
-        return process.host.clock.wall(self._loop.true_time)
+        return process.clock.wall(self._loop.true_time)
 
 
 @contextlib.contextmanager
@@ -63,12 +63,12 @@ def installed(entropy: Entropy) -> Iterator[None]:
         put(random, "_urandom", entropy.bytes)
         put(os, "urandom", entropy.bytes)
         put(uuid, "uuid4", lambda: uuid.UUID(bytes=entropy.bytes(16), version=4))
-        put(time, "time", entropy.wall_s)
-        put(time, "time_ns", lambda: int(entropy.wall_s() * 1e9))
-        put(time, "monotonic", entropy.steady_s)
-        put(time, "monotonic_ns", lambda: int(entropy.steady_s() * 1e9))
-        put(time, "perf_counter", entropy.steady_s)
-        steady_s = entropy.steady_s
+        wall_s, steady_s = entropy.wall_s, entropy.steady_s
+        put(time, "time", wall_s)
+        put(time, "time_ns", lambda: int(wall_s() * 1e9))
+        put(time, "monotonic", steady_s)
+        put(time, "monotonic_ns", lambda: int(steady_s() * 1e9))
+        put(time, "perf_counter", steady_s)
         put(time, "clock_gettime", lambda clock: steady_s())
         yield
 

@@ -87,7 +87,7 @@ class SimLoop(base_events.BaseEventLoop):
     def time(self) -> float:
         """Return the steady clock of the current process's host; true time for the simulation's own code."""
         process = current.get()
-        return self.true_time if process is None else process.host.clock.local(self.true_time)
+        return self.true_time if process is None else process.clock.local(self.true_time)
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -96,7 +96,7 @@ class SimLoop(base_events.BaseEventLoop):
         timer = events.TimerHandle(when, callback, args, self, context)
         timer._scheduled = True
         process = current.get()
-        due = when if process is None else process.host.clock.reaches(when)
+        due = when if process is None else process.clock.reaches(when)
         self._serial += 1
         _push(self._heap, (due if due > self.true_time else self.true_time, self._serial, timer, None))
         return timer

@@ -52,10 +52,11 @@ class Process:
     of the world, since a collected coroutine would run its ``finally`` at a moment of the collector's choice.
     """
 
-    __slots__ = ("_keep_at", "backlog", "context", "host", "random", "resources", "serial", "state", "tasks")
+    __slots__ = ("_keep_at", "backlog", "clock", "context", "host", "random", "resources", "serial", "state", "tasks")
 
     def __init__(self, host: "Host", *, serial: int, seed: int) -> None:
         self.host = host
+        self.clock = host.clock
         self.serial = serial
         self.state = State.RUNNING
         self.random = random.Random(seed)

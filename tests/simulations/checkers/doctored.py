@@ -1,6 +1,7 @@
 """Doctored networks: a cluster in which nothing runs but what a test says, so that each check can be made to fail."""
 
 import gc
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -10,13 +11,12 @@ from protocol.config import PROFILES
 from protocol.ids import PeerId, key_digest
 from protocol.records import Record
 from protocol.statements import Ballot, Certificate, Vote, council_hash, signed
-from simulations.checkers import Context
+from simulations.checkers import Audience, Context
 from simulations.checkers.checker import Checker
 from simulations.cluster import Cluster, SimPeer
 from simulations.history import History, Kind, Operation, Outcome
 from simulations.scenario import Scenario
 from simulations.verdict import Check
-from simulations.witness import Observation
 from simulations.world.loop import SimLoop
 from simulations.world.network import Network
 from simulations.world.process import Process
@@ -33,8 +33,9 @@ class Doctored:
         self.cluster = Cluster(self.loop, self.network, count=scenario.nodes, seed=1, k=scenario.k)
         self.history = History()
         self.context = Context(self.cluster, self.history, scenario, lambda: self.loop.true_time)
-        self.cluster.witness.listeners.append(self._observed)
         self.checkers: list[Checker] = []
+        self.audience = Audience()
+        self.cluster.witness.listeners.append(self.audience.tell)
 
     @property
     def peers(self) -> list[SimPeer]:
@@ -45,6 +46,7 @@ class Doctored:
 
     def watch(self, checker: Checker) -> Checker:
         self.checkers.append(checker)
+        self.audience.add(checker)
         return checker
 
     def scan(self, *times_s: float) -> None:
@@ -98,10 +100,6 @@ class Doctored:
         identity = self.peers[voter].disk.identity
         vote = Vote(author_key=identity.public_key, ballot=ballot, council_hash=council, voter_boot=1)
         return signed(vote, identity, self.cluster.identity.network_id)
-
-    def _observed(self, observation: Observation) -> None:
-        for checker in self.checkers:
-            checker.observed(observation)
 
     def _add(
         self, log: list[Operation], kind: Kind, outcome: Outcome, began_s: float, fields: dict[str, Any]
@@ -183,6 +181,12 @@ def _core(world: Doctored, peer: SimPeer, **changes: Any) -> Any:
 class _Table:
     def __init__(self, rows: list[Any]) -> None:
         self.rows = rows
+        self._versions = itertools.count()
+
+    @property
+    def version(self) -> int:
+        """Another one each time: tests change rows behind the table's back."""
+        return next(self._versions)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.rows)

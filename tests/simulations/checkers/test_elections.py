@@ -142,7 +142,7 @@ def test_following_an_earlier_leader_is_found() -> None:
         followed(world, 3, earlier)
         fails(within)
 
-        world.checkers = [across]
+        world.watch(across)
         promise = Promise(voted=Ballot(0, bytes(32)), council_hash=COUNCIL, highest=later.ballot)
         world.peers[4].disk.promise = promise
         followed(world, 4, earlier)
@@ -166,6 +166,22 @@ def test_two_leaders_of_a_whole_group_are_found_after_two_seconds() -> None:
         holds(whole)
         world.scan(8.0)
         assert "peer-1 and peer-4 lead a group of 5" in fails(whole)
+
+
+@pytest.mark.parametrize("cut", ["bridge", "one way"])
+def test_who_reaches_others_in_part_is_in_no_group(cut: str) -> None:
+    """Two that lead are no violation there: only safety holds."""
+    with doctored() as world:
+        world.run_all()
+        world.run(world.peers[4], role="leader")
+        hosts = [peer.host for peer in world.peers]
+        if cut == "bridge":
+            world.network.partition([hosts[:3], hosts[2:]])
+        else:
+            world.network.cut(hosts[4], hosts[0])
+        checker = world.watch(OneLeaderPerGroup(world.context))
+        world.scan(1.0, 2.0, 3.0, 4.0)
+        assert holds(checker).detail.startswith("0 ")
 
 
 def test_a_leader_that_reaches_no_majority_for_long_is_found() -> None:

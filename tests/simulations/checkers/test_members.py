@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import pytest
 
 from protocol.ids import PeerId
+from simulations.checkers import health
 from simulations.checkers.health import MachinesKeepTheirInvariants, NoStorm
 from simulations.checkers.members import DeadAreFound, TablesAreBounded, TermsAreBounded
 from simulations.checkers.progress import EqualTables, OneLeaderInTheEnd
 from simulations.checkers.replays import NothingIsOpenedTwice
-from tests.simulations.checkers.doctored import doctored, fails, holds
+from tests.simulations.checkers.doctored import COUNT, doctored, fails, holds
 
 
 @pytest.mark.parametrize("trouble", ["asleep", "nobody", "two", "not leading"])
@@ -62,6 +63,19 @@ def test_a_broken_invariant_is_found() -> None:
         world.run(world.peers[1], check_invariants=broken)
         world.scan(2.0)
         assert "peer-2 breaks an invariant: ids are sorted" in fails(checker)
+
+
+def test_in_a_large_network_the_cores_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is asked before the first is asked again."""
+    monkeypatch.setattr(health, "_ROWS_AT_ONCE", 2 * COUNT)
+    with doctored() as world:
+        asked: list[str] = []
+        for peer in world.peers:
+            world.run(peer, check_invariants=lambda name=peer.name: asked.append(name))
+        checker = world.watch(MachinesKeepTheirInvariants(world.context))
+        world.scan(1.0, 2.0, 3.0)
+        assert asked == ["peer-1", "peer-2", "peer-3", "peer-4", "peer-5", "peer-1"]
+        assert holds(checker).detail.startswith("11 "), "the end asks all"
 
 
 def test_a_dead_peer_that_is_taken_for_living_is_found() -> None:
