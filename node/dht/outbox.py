@@ -1,7 +1,8 @@
 """Copies on their way to other holders: offered first, sent where wanted, a few at a time.
 
 A push names a place, not a version: what is there when its turn comes is sent. The receiver says of each offered
-version whether it wants it, so copies that are there already cost some thirty bytes. Four receivers are served at
+version whether it wants it, so copies that are there already cost some thirty bytes. What is for a suspect waits until
+it is heard again. Four receivers are served at
 once, each by one task (the join storm of the ``kademlia`` library sent everything at once and lost it).
 """
 
@@ -77,8 +78,8 @@ class Outbox:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits and nothing is under way."""
-        return not self._due and not self._active and not self._due_later
+        """Whether nothing is under way, and nothing waits but for suspects."""
+        return not self._active and not self._due_later
 
     def push(self, receiver: PeerId, places: Iterable[Digest]) -> None:
         """See to it that ``receiver`` holds at least the versions stored here; a place counts once."""
@@ -101,6 +102,10 @@ class Outbox:
             if waiting is not None:
                 waiting.pop(place, None)
 
+    def member_heard(self) -> None:
+        """Go on with what waited for a suspect that proved to live."""
+        self._start_next()
+
     def forget(self, receiver: PeerId) -> None:
         """Drop what waits for a receiver that is gone."""
         self._due.pop(receiver, None)
@@ -121,7 +126,8 @@ class Outbox:
         for receiver in list(self._due):
             if len(self._active) >= RECEIVERS_AT_ONCE:
                 return
-            if receiver not in self._active and self._tasks.start(self._serve(receiver)):
+            is_free = receiver not in self._active and not self._around.members.is_suspect(receiver)
+            if is_free and self._tasks.start(self._serve(receiver)):
                 self._active[receiver] = None
 
     async def _serve(self, receiver: PeerId) -> None:
@@ -134,6 +140,8 @@ class Outbox:
     async def _deliver_all(self, receiver: PeerId) -> None:
         tries = 0
         while (due := self._due.get(receiver)) and self._around.holders.is_living(receiver):
+            if self._around.members.is_suspect(receiver):
+                return
             size = limits.OFFER_SIZE_MAX if len(due) > 8 * _OFFER_BY_DATAGRAM_MAX else _OFFER_BY_DATAGRAM_MAX
             left = {place: due.pop(place) for place in list(due)[:size]}
             pause_s = _COMING_S

@@ -12,6 +12,7 @@ copies are made (``node.dht.first_aid``), and the rest gives way (``give_way``) 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Final
 
 from node.dht.first_aid import FirstAid
@@ -75,6 +76,9 @@ class Repair:
         self._learn_collected = learn_collected
         self._placed = Placement(())
         self._newcomers: dict[PeerId, int] = {}
+        self._is_joined = False
+        """Whether a newcomer waits for the next pass over all records."""
+
         self._fallen: dict[PeerId, None] = {}
         self._unreached: dict[PeerId, None] = {}
         """Living members that something could not be told: they are compared with when they are heard again."""
@@ -115,6 +119,7 @@ class Repair:
         self._fallen.pop(peer_id, None)
         self._unreached.pop(peer_id, None)
         self._newcomers[peer_id] = 0
+        self._is_joined = True
         self._note_change()
         self._unsettled_until = self._changed_at + SETTLING_S
 
@@ -125,9 +130,11 @@ class Repair:
         than a suspicion takes, so only the members that somebody gave up are compared with.
         """
         self._unsettled_until = asyncio.get_running_loop().time() + SETTLING_S
+        self._outbox.member_heard()
         if peer_id in self._unreached:
             del self._unreached[peer_id]
             self._newcomers[peer_id] = 0
+        if peer_id in self._newcomers:
             self._newcomers_due.set()
 
     def member_down(self, peer_id: PeerId) -> None:
@@ -163,7 +170,7 @@ class Repair:
         await self._members_changed.wait()
         loop = asyncio.get_running_loop()
         due_at = loop.time() + _MOURNING_S
-        while self._fallen and not self._newcomers and loop.time() < due_at:
+        while self._fallen and not self._is_joined and loop.time() < due_at:
             await asyncio.sleep(_BATCH_S)
             self._members_changed.clear()
             await self._first_aid.give(self._placed, until=due_at, interrupt=self._members_changed)
@@ -180,6 +187,7 @@ class Repair:
     async def _replace(self) -> None:
         """Find the new place of every record, and offer it to whom the loss of others made a holder."""
         self._members_changed.clear()
+        self._is_joined = False
         before, after = self._placed, self._around.holders.placement
         if before is after:
             return
@@ -245,12 +253,13 @@ class Repair:
         self._give_up_foreign()
 
     def _newcomers_to_compare(self) -> list[PeerId]:
-        """Return a few newcomers, but none before it is known what should be there."""
+        """Return a few newcomers: no suspects, which might not answer, and none before its copies are known."""
         if self._placed is not self._around.holders.placement:
             return []
         for peer_id in [each for each in self._newcomers if not self._shelf.shares_with(each)]:
             del self._newcomers[peer_id]  # no copy here is due there: whoever has some compares with it
-        return list(self._newcomers)[:_COMPARED_AT_ONCE]
+        heard = (peer_id for peer_id in self._newcomers if not self._around.members.is_suspect(peer_id))
+        return list(islice(heard, _COMPARED_AT_ONCE))
 
     def _others_to_compare(self) -> list[PeerId]:
         """Return whom a comparison may tell something: whoever should have copies of ours; a collection, everybody."""

@@ -138,3 +138,22 @@ async def test_members_that_come_one_after_another_are_few_passes() -> None:
         await asyncio.sleep(2)
 
         assert 1 <= passes <= 5
+
+
+@in_virtual_time
+async def test_what_is_for_a_suspect_waits_until_it_is_heard() -> None:
+    """A suspect mostly does not answer; if it does in the end, it is brought what it missed at once."""
+    async with Cluster(6, k=3) as cluster:
+        giver, missing = cluster.holders("color")[:2]
+        await put(giver, "color", b"red")
+        record = cluster.copies("color")[missing.number]
+        await missing.dht._shelf.remove([StoredRecord(cluster.place_of("color"), record)])
+        giver.members.suspects.add(missing.peer_id)
+        before = giver.asked.get("Offer", 0)
+        giver.dht._outbox.push(missing.peer_id, [cluster.place_of("color")])
+        await asyncio.sleep(1)
+        assert giver.asked.get("Offer", 0) == before
+
+        giver.members.suspects.clear()
+        hear(giver, missing)
+        await until(lambda: missing.number in cluster.copies("color"), within_s=0.1)
