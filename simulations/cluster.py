@@ -25,12 +25,12 @@ from protocol.election.election import Election
 from protocol.identity import Identity
 from protocol.ids import PeerId
 from protocol.members.table import MemberTable
-from protocol.network import NetworkIdentity
 from protocol.statements import Address, VoterList, signed
 from simulations.discovery import Neighbourhood, VirtualDiscovery
 from simulations.disk import HostDisk, OpenDisk, opened
 from simulations.memory_records import MemoryRecordStore
 from simulations.outside import View, view_of
+from simulations.shared_keys import SharedNetwork
 from simulations.witness import Witness
 from simulations.world.clock import EPOCH_S
 from simulations.world.links import LinkQuality
@@ -154,8 +154,8 @@ class Cluster:
         self.network: Final = network
         self.witness: Final = Witness(lambda: loop.true_time)
         key, admin = draws.randbytes(32), Identity(draws.randbytes(32))
-        self.identity: Final = NetworkIdentity(
-            name=name, key=key, admin_public_key=admin.public_key, mode="quorum" if voters else "available"
+        self.identity: Final = SharedNetwork(
+            name=name, key=key, admin_public_key=admin.public_key, mode="quorum" if voters else "available", derived={}
         )
         self.endings: list[str] = []
         """Runs that ended by themselves, described; nobody asked for those."""
