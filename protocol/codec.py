@@ -9,7 +9,7 @@ import msgspec
 from protocol.errors import DecodeError, LocalProtocolError
 from protocol.limits import LARGE_MESSAGE_SIZE_MAX_BYTES, MESSAGE_SIZE_MAX_BYTES
 from protocol.messages import CONTROL_MESSAGES, DHT_MESSAGES, SERVICE_MESSAGES, Message
-from protocol.statements import Accusation, Descriptor, Evidence, Leave
+from protocol.statements import EVIDENCE_KEPT_MAX, Accusation, Descriptor, Evidence, Leave
 
 # A union that the decoder takes at run time; no type checker can follow it.
 _message_types: Any = functools.reduce(or_, CONTROL_MESSAGES + DHT_MESSAGES + SERVICE_MESSAGES)
@@ -66,12 +66,13 @@ def decode_large(data: bytes) -> Message:
     return _decode(data, size_max_bytes=LARGE_MESSAGE_SIZE_MAX_BYTES)
 
 
+@functools.lru_cache(maxsize=EVIDENCE_KEPT_MAX)
 def encode_evidence(evidence: Evidence) -> bytes:
     """Return the bytes of one piece of evidence: a kind byte and the statement."""
     return bytes([_evidence_tags[type(evidence)]]) + _encoder.encode(evidence)
 
 
-@functools.lru_cache(maxsize=1024)  # gossip brings each piece several times; a statement never changes
+@functools.lru_cache(maxsize=EVIDENCE_KEPT_MAX)  # gossip brings each piece several times; a statement never changes
 def decode_evidence(data: bytes) -> Evidence:
     """Return the evidence in ``data``; its signature is not checked here.
 

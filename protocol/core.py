@@ -278,7 +278,7 @@ class Core:
             descriptor=self.descriptor,
             nonce=request.nonce,
             network_time_ms=self.clock.time_ms(now),
-            members=min(len(self.membership.table.living), MEMBERS_MAX),
+            members=min(self.membership.table.living_count, MEMBERS_MAX),
             claim=self.election.claim,
         )
         self._tell_address(event.source, reply, event.sender, effects)

@@ -7,8 +7,9 @@ agree once the evidence has spread. Votes and certificates prove a leader to any
 A signature covers a domain, the network id and every other field in order, as one MessagePack array.
 """
 
+import functools
 import hashlib
-from typing import Annotated, ClassVar, Literal, TypeAlias, TypeVar
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -25,6 +26,9 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,63}\Z")]
 Host = Annotated[str, msgspec.Meta(min_length=1, max_length=limits.HOST_SIZE_MAX, pattern=r"^[0-9A-Za-z.:%_-]+\Z")]
 """An IP address or host name: nothing in it can move a terminal's cursor."""
+
+EVIDENCE_KEPT_MAX: Final = 2048
+"""Descriptors, accusations and leaves of which something is kept, so that it is not made again: some 2 MiB in all."""
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -74,7 +78,20 @@ def signed(statement: StatementT, identity: Identity, network_id: NetworkId) -> 
     return msgspec.structs.replace(statement, signature=identity.sign(statement.signed_bytes(network_id)))
 
 
-class Descriptor(Statement, frozen=True, kw_only=True):
+class Repeated(Statement, frozen=True, cache_hash=True, kw_only=True):
+    """Base of what gossip brings several times: its hash, and with that what is made of it, is kept for a while."""
+
+    def signed_bytes(self, network_id: NetworkId) -> bytes:
+        """Return what the signature covers."""
+        return _signed_bytes(self, network_id)
+
+
+@functools.lru_cache(maxsize=EVIDENCE_KEPT_MAX)
+def _signed_bytes(statement: Repeated, network_id: NetworkId) -> bytes:
+    return Statement.signed_bytes(statement, network_id)
+
+
+class Descriptor(Repeated, frozen=True, kw_only=True):
     """A peer describes itself: who, where, which boot. With a higher incarnation it refutes accusations."""
 
     domain: ClassVar[bytes] = b"pair/descriptor/1"
@@ -99,7 +116,7 @@ class Descriptor(Statement, frozen=True, kw_only=True):
         return peer_id_of(self.author_key)
 
 
-class Accusation(Statement, frozen=True, kw_only=True):
+class Accusation(Repeated, frozen=True, kw_only=True):
     """A peer says that another does not answer (SWIM 2002, section 4.2: a suspicion, not a verdict)."""
 
     domain: ClassVar[bytes] = b"pair/accusation/1"
@@ -115,7 +132,7 @@ class Accusation(Statement, frozen=True, kw_only=True):
     signature: Signature = b""
 
 
-class Leave(Statement, frozen=True, kw_only=True):
+class Leave(Repeated, frozen=True, kw_only=True):
     """A peer says goodbye: its author left in this boot and incarnation."""
 
     domain: ClassVar[bytes] = b"pair/leave/1"

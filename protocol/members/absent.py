@@ -50,7 +50,7 @@ class Absent:
             elif change.previous == "failed":
                 self._is_burst = True
                 self._failed_due = min(self._failed_due, max(now, self._burst_from))
-        surplus = len(self._table) - len(self._table.living) - REMEMBERED_DEAD_MAX
+        surplus = len(self._table) - self._table.living_count - REMEMBERED_DEAD_MAX
         if surplus > 0:
             for member in self._dead()[:surplus]:
                 self._table.remove(member)
@@ -66,7 +66,7 @@ class Absent:
 
     def check_invariants(self) -> None:
         """Assert that the dead are bounded."""
-        assert len(self._table) - len(self._table.living) <= REMEMBERED_DEAD_MAX
+        assert len(self._table) - self._table.living_count <= REMEMBERED_DEAD_MAX
 
     def _ask_remembered(self, *, now: float) -> list[MachineEffect]:
         asked: list[Member] = []
@@ -91,6 +91,6 @@ class Absent:
 
     def _dead(self) -> list[Member]:
         """Return failed and left members, the longest dead first."""
-        if len(self._table) == len(self._table.living):
+        if len(self._table) == self._table.living_count:
             return []
         return sorted((member for member in self._table if not member.is_living), key=lambda member: member.since)

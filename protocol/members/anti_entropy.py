@@ -8,16 +8,19 @@ Exchanges follow each other fast after a change and seldom when the table rests.
 
 import math
 
-from protocol.effects import MachineEffect, Tell
+from protocol.effects import MachineEffect, MemberChanged, Tell
 from protocol.ids import PeerId
 from protocol.members.digests import BUCKETS, TOLD_EXACTLY_MAX, difference_of, explained
 from protocol.members.local import LocalPeer
-from protocol.members.pings import pages_of
-from protocol.members.table import Member, MemberTable
+from protocol.members.pings import UPDATES_BUDGET_BYTES, pages_of
+from protocol.members.table import LIVING_STATES, Member, MemberTable
 from protocol.messages import Gossip, Sync
 
 PAGES_MAX = 32
 """Messages in one answer; a larger difference takes several exchanges."""
+
+_WHOLE_BUCKETS_BYTES = PAGES_MAX * UPDATES_BUDGET_BYTES * 7 // 8
+"""Evidence in one answer when it is more than one bucket; the rest is lost at the ends of messages."""
 
 ARRIVAL_PAUSE_S = 0.2
 """Pause before the next exchange once somebody came; doubles up to ``sync_interval_s``."""
@@ -50,9 +53,16 @@ class AntiEntropy:
         """When the next exchange starts."""
         return self._due
 
-    def changed(self, *, is_arrival: bool, now: float) -> None:
-        """Note that somebody came or went: others may have missed it, or know of more."""
-        pause_s = ARRIVAL_PAUSE_S if is_arrival else DEPARTURE_PAUSE_S
+    def changed(self, changes: list[MemberChanged], *, now: float) -> None:
+        """Note who came or went: others may have missed it, or know of more."""
+        came = [
+            change.state in LIVING_STATES
+            for change in changes
+            if (change.state in LIVING_STATES) != (change.previous in LIVING_STATES)
+        ]
+        if not came:
+            return
+        pause_s = ARRIVAL_PAUSE_S if any(came) else DEPARTURE_PAUSE_S
         self._pause_s = min(pause_s, self._local.config.sync_interval_s)
         if self._partner is None:
             due = self._due
@@ -99,15 +109,15 @@ class AntiEntropy:
         """Return messages with the evidence that the other table may miss: whole buckets, as far as they fit."""
         buckets = [bucket for bucket in range(BUCKETS) if sync.buckets[bucket] != self._table.digest.buckets[bucket]]
         self._local.random.shuffle(buckets)  # when they are too many, the next answer brings others
-        pages: list[Gossip] = []
         evidence: list[bytes] = []
+        room = _WHOLE_BUCKETS_BYTES
         for bucket in buckets:
-            evidence += self._evidence_in(bucket, sync, sender)
-            fuller = pages_of(evidence)
-            if pages and len(fuller) > PAGES_MAX:
+            more = self._evidence_in(bucket, sync, sender)
+            room -= sum(map(len, more))
+            if room < 0 and evidence:
                 break
-            pages = fuller
-        return pages[:PAGES_MAX]
+            evidence += more
+        return pages_of(evidence)[:PAGES_MAX]
 
     def _evidence_in(self, bucket: int, sync: Sync, sender: Member) -> list[bytes]:
         more, difference = difference_of(self._table.digest.buckets[bucket], sync.buckets[bucket])
@@ -120,8 +130,12 @@ class AntiEntropy:
             # who is gone. Where it needs more than that, it gets all when the two ask the other way round.
             members = [member for member in members if not member.is_living]
         else:
-            self._local.random.shuffle(members)
-            members.sort(key=lambda member: not member.is_living)
+            # When they are too many for one answer, the next one brings others.
+            first = self._local.random.randrange(len(members) or 1)
+            members = members[first:] + members[:first]
+            members = [member for member in members if member.is_living] + [
+                member for member in members if not member.is_living
+            ]
         return [
             evidence
             for member in members

@@ -4,11 +4,13 @@ Kept up with each change, so that a comparison costs nothing. The XOR of two dig
 only one table has; where they are one or two, whoever knows them can tell which (a set is reconciled by its sums).
 """
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Final
 
 from protocol.ids import PeerId
+from protocol.statements import EVIDENCE_KEPT_MAX
 
 BUCKETS: Final = 16
 """Buckets of the table, by the first four bits of the peer id."""
@@ -25,6 +27,7 @@ def bucket_of(peer_id: PeerId) -> int:
     return peer_id[0] >> 4
 
 
+@functools.lru_cache(maxsize=EVIDENCE_KEPT_MAX)
 def mark_of(encoded: bytes) -> int:
     """Return what stands for an encoded descriptor in a digest."""
     return int.from_bytes(hashlib.sha256(encoded).digest()[:_MARK_SIZE_BYTES], "big")

@@ -135,7 +135,7 @@ class Judge:
     def _admit_descriptor(self, descriptor: Descriptor, *, now: float) -> bool:
         member = self._table.find(descriptor.peer_id)
         if member is None:
-            if len(self._table.living) >= limits.MEMBERS_MAX or not self._is_sound(descriptor):
+            if self._table.living_count >= limits.MEMBERS_MAX or not self._is_sound(descriptor):
                 return False
             self._table.insert(descriptor, "alive", now=now)
             self._news.add(descriptor, is_urgent=False)
@@ -241,7 +241,7 @@ class Judge:
         accusers = len(member.accusations)
         if self._is_newcomer(member, now=now):
             accusers = max(accusers, self._local.config.suspicion_confirmations)
-        self._suspicions.accused(member.peer_id, accusers=accusers, members=len(self._table.living), now=now)
+        self._suspicions.accused(member.peer_id, accusers=accusers, members=self._table.living_count, now=now)
 
     def _is_newcomer(self, member: Member, *, now: float) -> bool:
         return not member.is_met and now - member.learned_at < NEWCOMER_S

@@ -26,7 +26,7 @@ from protocol.members.probes import Probes
 from protocol.members.relays import Relays
 from protocol.members.spreading import Spreading
 from protocol.members.suspicion import Suspicions
-from protocol.members.table import LIVING_STATES, Member, MemberTable
+from protocol.members.table import Member, MemberTable
 from protocol.messages import Ack, Gossip, IndirectAck, LeaderClaim, Message, Ping, PingRequest, Sync
 from protocol.statements import Accusation, Address, Ban, Descriptor, Evidence
 
@@ -266,7 +266,7 @@ class Membership:
         self._pings.resume(now)
         self._probes.resume(now=now)
         self._relays.resume()
-        self._suspicions.resume(members=len(self.table.living), now=now)
+        self._suspicions.resume(members=self.table.living_count, now=now)
 
     def _end_suspicions(self, now: float) -> list[MachineEffect]:
         effects: list[MachineEffect] = []
@@ -327,13 +327,13 @@ class Membership:
         if evidence.kind == "refused":
             self._crashes.another_refused(member, now=now)
         elif len(member.accusations) == 1:
-            others = len(self.table.living) - 2  # neither this peer nor the accused
+            others = self.table.living_count - 2  # neither this peer nor the accused
             if self._local.random.random() * others < SECOND_PROBES:
                 effects += self._probes.start(member, now=now)
 
     def _heard_again(self, subject: PeerId, author: PeerId) -> None:
         """Count an echo: of the very piece, or of a verdict that needs no further accuser."""
-        members = len(self.table.living)
+        members = self.table.living_count
         member = self.table.find(subject)
         if subject != author and member is not None and not member.is_living:
             for accuser in member.accusations:
@@ -377,12 +377,11 @@ class Membership:
         if not changes:
             return effects
         self._absent.changed(changes, now=now)
+        self._anti_entropy.changed(changes, now=now)
         for change in changes:
             peer_id = change.descriptor.peer_id
             if change.state != "suspect":
                 self._crashes.close(peer_id)
             if change.state in ("failed", "left"):
                 self._probes.close(peer_id)
-            if (change.state in LIVING_STATES) != (change.previous in LIVING_STATES):
-                self._anti_entropy.changed(is_arrival=change.state in LIVING_STATES, now=now)
         return [*effects, *map(Report, changes)]

@@ -81,7 +81,7 @@ class Pings:
     def gossip(self, member: Member) -> list[Tell]:
         """Return a message with news for ``member``; none when there are none for it."""
         updates = self._news.take(
-            receiver=member.peer_id, members=len(self._table.living), budget_bytes=UPDATES_BUDGET_BYTES
+            receiver=member.peer_id, members=self._table.living_count, budget_bytes=UPDATES_BUDGET_BYTES
         )
         return [Tell(member.peer_id, Gossip(updates=updates))] if updates else []
 
@@ -124,7 +124,7 @@ class Pings:
         return self._news.take(
             first=first,
             receiver=member.peer_id,
-            members=len(self._table.living),
+            members=self._table.living_count,
             budget_bytes=UPDATES_BUDGET_BYTES,
         )
 

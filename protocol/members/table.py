@@ -6,8 +6,9 @@ The table keeps facts and remembers what changed; ``judge`` alone decides which 
 import bisect
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from protocol.codec import encode_evidence
 from protocol.effects import MemberChanged, MemberState
@@ -20,8 +21,7 @@ from protocol.statements import Accusation, Descriptor, Leave
 LIVING_STATES: tuple[MemberState, ...] = ("alive", "suspect")
 
 
-@dataclass(slots=True, eq=False)
-class Member:
+class Member(msgspec.Struct, eq=False, kw_only=True):
     """One peer as this one knows it. Times are in the core's time; only ``judge`` and ``table`` write states."""
 
     peer_id: PeerId
@@ -39,7 +39,7 @@ class Member:
     learned_at: float
     """When this boot of the peer was first heard of."""
 
-    accusations: dict[PeerId, Accusation] = field(default_factory=dict)
+    accusations: dict[PeerId, Accusation] = {}
     """The accusations that stand against exactly this descriptor, by accuser."""
 
     leave: Leave | None = None
@@ -144,6 +144,11 @@ class MemberTable:
         if self._living is None:
             self._living = tuple(self._living_ids)
         return self._living
+
+    @property
+    def living_count(self) -> int:
+        """How many members are alive or suspect, the local peer included."""
+        return len(self._living_ids)
 
     @property
     def suspects(self) -> tuple[PeerId, ...]:

@@ -60,7 +60,7 @@ BOUNDS: Final[dict[str, dict[str, str]]] = {
         "protocol/election/lease.py": "Lease._acknowledged",
         "protocol/election/promises.py": "Promises._told_by",
         "protocol/members/crashes.py": "Crashes._cases",
-        "protocol/members/news.py": "News._items",
+        "protocol/members/news.py": "News._items News._by_encoding News._ranks",
         "protocol/members/probes.py": "Probes._order",
         "protocol/members/spreading.py": "Spreading._newcomers",
         "protocol/members/suspicion.py": "Suspicions._running",
