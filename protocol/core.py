@@ -220,6 +220,8 @@ class Core:
         if member is not None and member.descriptor.boot == event.sender_boot:
             return member.peer_id
         if (member is None or event.sender_boot > member.descriptor.boot) and self._strangers.allows(now):
+            if member is None and not self._readiness.may_elect(now):
+                self._joining.asked_who(event.sender)
             self._tell_address(event.source, WhoAreYou(), event.sender, effects)
         return None
 
@@ -237,7 +239,7 @@ class Core:
         elif isinstance(message, ELECTION_MESSAGES):
             self._update_electorate(now, effects)
             self._take(self.election.handle(message, sender=sender, now=now), now, effects)
-        elif isinstance(message, JoinForward):
+        elif isinstance(message, JoinForward) and self._is_new(message.descriptor):  # else others introduced it
             self._take(self.membership.learn(message.descriptor, now=now), now, effects)
             self.membership.introduce(message.descriptor.peer_id, now=now)
 
@@ -269,8 +271,7 @@ class Core:
             return
         if not newcomer.is_authentic(self._verifier, self.network.network_id):
             return
-        known = self.membership.table.find(newcomer.peer_id)
-        is_new = known is None or not known.is_living or known.descriptor.boot < newcomer.boot
+        is_new, was_asked = self._is_new(newcomer), self._joining.was_asked_who(event.sender)
         self._take(self.membership.learn(newcomer, now=now), now, effects)
         if self.membership.table.find(newcomer.peer_id) is None:
             return  # the table is full
@@ -285,13 +286,19 @@ class Core:
         self._met(now, effects)
         if is_new:
             self._take([Tell(newcomer.peer_id, page) for page in self.bans.pages()], now, effects)
-            self._have_introduced(newcomer, now, effects)
+            if not was_asked:
+                self._have_introduced(newcomer, now, effects)
+
+    def _is_new(self, newcomer: Descriptor) -> bool:
+        """Return whether this boot of a peer is not known as a member."""
+        known = self.membership.table.find(newcomer.peer_id)
+        return known is None or not known.is_living or known.descriptor.boot < newcomer.boot
 
     def _have_introduced(self, newcomer: Descriptor, now: float, effects: list[Effect]) -> None:
         """Let the leader introduce a newcomer to everybody; where nobody leads, the lowest id does."""
         leader = self.election.leader
         if leader is None or leader == newcomer.peer_id:
-            leader = self.membership.introducer(newcomer.peer_id)
+            leader = self.membership.introducer(newcomer.peer_id, now=now)
         if leader == self.descriptor.peer_id:
             self.membership.introduce(newcomer.peer_id, now=now)
         else:

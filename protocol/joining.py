@@ -24,6 +24,9 @@ _CONTACTS_MAX: Final = 256
 _NONCES_MAX: Final = 1024
 """Requests whose reply is still believed."""
 
+_ASKED_WHO_MAX: Final = 256
+"""Strangers that a newcomer asked who they are; it asks at most 200 in a second."""
+
 _ASKED_AT_ONCE: Final = 32
 """Requests in one burst; the rest follow a moment later."""
 
@@ -43,7 +46,7 @@ class Joining:
     """Asks contacts until each belongs to a living member.
 
     Invariants:
-        1. At most ``_CONTACTS_MAX`` contacts and ``_NONCES_MAX`` nonces are kept.
+        1. At most ``_CONTACTS_MAX`` contacts, ``_NONCES_MAX`` nonces and ``_ASKED_WHO_MAX`` strangers are kept.
         2. ``_due`` is the first of the contacts' next tries.
     """
 
@@ -51,6 +54,7 @@ class Joining:
     random: random.Random
     _contacts: dict[Address, _Contact] = field(default_factory=dict)
     _nonces: dict[int, float] = field(default_factory=dict)
+    _asked_who: dict[ShortId, None] = field(default_factory=dict)
     _due: float = math.inf
 
     def found(self, contacts: tuple[Address, ...], *, own: Descriptor, now: float, are_hints: bool = False) -> None:
@@ -99,6 +103,16 @@ class Joining:
         self._due = self._first_try()
         return effects
 
+    def asked_who(self, stranger: ShortId) -> None:
+        """Note that this peer, new itself, asked somebody who it is: a member that its table does not have yet."""
+        self._asked_who[stranger] = None
+        if len(self._asked_who) > _ASKED_WHO_MAX:
+            del self._asked_who[next(iter(self._asked_who))]
+
+    def was_asked_who(self, newcomer: ShortId) -> bool:
+        """Return, once, whether somebody introduces itself because this peer asked: all others know it."""
+        return self._asked_who.pop(newcomer, ()) is None
+
     def next_deadline(self) -> float:
         """Return when ``wake`` wants to be called; infinity without contacts."""
         return self._due
@@ -107,6 +121,7 @@ class Joining:
         """Assert what the class docstring promises."""
         assert len(self._contacts) <= _CONTACTS_MAX
         assert len(self._nonces) <= _NONCES_MAX
+        assert len(self._asked_who) <= _ASKED_WHO_MAX
         assert self._due == self._first_try()
 
     def _has_room(self) -> bool:

@@ -33,6 +33,9 @@ from protocol.statements import Accusation, Address, Ban, Descriptor, Evidence
 SECOND_PROBES = 6
 """Peers that probe a fresh suspect at once, on average: they clear it or confirm it long before their turn comes."""
 
+SETTLED_S = 0.1
+"""A member of this age has asked for the table and knows the others."""
+
 STALL_WORSENS = 2
 """Steps of local health that a stall costs: more than the one good probe between two stalls gives back."""
 
@@ -186,10 +189,17 @@ class Membership:
             effects += self._pings.prompt(member, now=now)
         return self._with_changes(effects, now)
 
-    def introducer(self, newcomer: PeerId) -> PeerId:
-        """Return who introduces newcomers where nobody leads: the lowest id that is surely alive."""
-        alive = (member.peer_id for member in self.table if member.state == "alive" and member.peer_id != newcomer)
-        return next(alive)
+    def introducer(self, newcomer: PeerId, *, now: float) -> PeerId:
+        """Return who introduces newcomers where nobody leads: the lowest id that is surely alive and knows the others.
+
+        Of peers that start together none does; then whoever was asked introduces.
+        """
+        able = (
+            member.peer_id
+            for member in self.table
+            if member.state == "alive" and member.peer_id != newcomer and member.learned_at + SETTLED_S <= now
+        )
+        return next(able, self._local.peer_id)
 
     def introduce(self, newcomer: PeerId, *, now: float) -> None:
         """Tell everybody of a newcomer that was learned before."""

@@ -109,8 +109,7 @@ class Spreading:
         newcomers = [member for member in map(self._table.find, self._newcomers) if member is not None]
         self._newcomers.clear()
         pages = pages_of(member.encoded for member in newcomers if member.is_living)
-        # Who has only just come is about to ask for the whole table: those whom we tell now are in it by then.
-        told = [member for member in self._partners() if member.learned_at + FIRST_PAUSE_S <= now]
+        told = [member for member in self._partners() if not _is_about_to_ask(member, now)]
         return [Tell(member.peer_id, page) for member in self._some(told, TOLD_MAX) for page in pages]
 
     def _partners(self) -> list[Member]:
@@ -137,3 +136,8 @@ class Spreading:
         """Assert that those to be introduced are bounded and have a time."""
         assert len(self._newcomers) <= limits.MEMBERS_MAX + limits.REMEMBERED_DEAD_MAX
         assert not self._newcomers or self._introduction_due < math.inf
+
+
+def _is_about_to_ask(member: Member, now: float) -> bool:
+    """Return whether a newcomer has yet to ask for the whole table: whoever is told around now is in it by then."""
+    return member.is_introduced and now < member.learned_at + FIRST_PAUSE_S

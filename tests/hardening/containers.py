@@ -44,7 +44,7 @@ BOUNDS: Final[dict[str, dict[str, str]]] = {
         "protocol/election/voting.py": "Voter._early",
         "protocol/envelope.py": "Opener._senders Opener._latest_boots",
         "protocol/identity.py": "CachingVerifier._good",
-        "protocol/joining.py": "Joining._contacts Joining._nonces",
+        "protocol/joining.py": "Joining._contacts Joining._nonces Joining._asked_who",
         "protocol/members/pings.py": "Pings._unanswered",
         "protocol/members/probes.py": "Probes._open Probe.helpers",
         "protocol/members/relays.py": "Relays._relays",

@@ -298,6 +298,37 @@ def test_newcomer_is_handed_to_the_leader_once() -> None:
     assert sent(again, JoinForward) == [] and len(sent(again, JoinReply)) == 1
 
 
+def test_newcomer_that_was_handed_over_is_introduced_unless_it_is_known() -> None:
+    """Whoever told of it before had it introduced."""
+    subject = core(knows=RANKED)
+    subject.next_deadline()
+    handed = received(JoinForward(descriptor=descriptor(9)), RANKED[1])
+    known = received(Gossip(updates=(encode_evidence(descriptor(10)),)), RANKED[1])
+
+    effects = subject.handle(handed, START + 0.3)
+    effects += subject.handle(known, START + 0.3)
+    effects += subject.handle(received(JoinForward(descriptor=descriptor(10)), RANKED[1]), START + 0.3)
+    effects += pass_time(subject, until=START + 0.35)
+
+    (told,) = {send.message for send in sent(effects, Gossip)}
+    assert isinstance(told, Gossip) and told.updates == (encode_evidence(descriptor(9)),)
+
+
+def test_newcomer_has_nobody_introduced_whom_it_had_to_ask() -> None:
+    """A stranger that knows it is a member that its table does not have yet; a restarted one it knows is not."""
+    subject = core()
+    subject.handle(received(JoinRequest(descriptor=descriptor(2), nonce=1), 2), START)
+    introduced = []
+    for stranger, boot in ((9, 1), (2, 5)):
+        assert sent(subject.handle(received(Ping(sequence=1), stranger, boot=boot), START + 0.05), WhoAreYou)
+        request = JoinRequest(descriptor=descriptor(stranger, boot=boot), nonce=2)
+        assert sent(subject.handle(received(request, stranger, boot=boot), START + 0.05), JoinReply)
+        member = subject.membership.table.find(identity(stranger).peer_id)
+        introduced.append(member is not None and member.is_introduced)
+
+    assert introduced == [False, True]
+
+
 def test_reply_is_believed_once_and_only_to_an_own_request() -> None:
     """Its nonce binds it: a replayed welcome brings nothing."""
     subject = core()

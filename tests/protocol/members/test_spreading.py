@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from protocol.codec import encode
 from protocol.config import LOCAL
 from protocol.members.anti_entropy import FIRST_PAUSE_S
+from protocol.members.membership import SETTLED_S
 from protocol.members.news import VERDICT_ROUNDS, News
 from protocol.members.pings import UPDATES_BUDGET_BYTES, pages_of
 from protocol.messages import Gossip, Ping
@@ -89,7 +90,17 @@ def test_lowest_id_that_is_surely_alive_introduces_where_nobody_leads() -> None:
     tell(subject, accusation(lowest[2], suspect), sender=lowest[2])
 
     expected = next(number for number in numbers if number not in (newcomer, suspect))
-    assert subject.introducer(peer_id(newcomer)) == peer_id(expected)
+    assert subject.introducer(peer_id(newcomer), now=START) == peer_id(expected)
+
+
+def test_whoever_was_asked_introduces_where_all_have_only_just_come() -> None:
+    """None of those who start together knows the others, or is known to them."""
+    first, second, *_ = sorted(range(2, 8), key=peer_id)
+    subject = membership()
+    subject.learn(descriptor(first), now=START)
+
+    assert subject.introducer(peer_id(second), now=START) == peer_id(ME)
+    assert subject.introducer(peer_id(second), now=START + SETTLED_S) == min(peer_id(first), peer_id(ME))
 
 
 def test_news_is_sent_a_bounded_number_of_times() -> None:

@@ -106,7 +106,7 @@ def test_silent_peer_is_suspected_failed_and_comes_back() -> None:
     assert subject.run_until(subject.is_complete, within_s=1) is not None
 
 
-@pytest.mark.parametrize(("seed", "off_s"), [(0, 2.0), (3, 0.5)])
+@pytest.mark.parametrize(("seed", "off_s"), [(0, 2.0), (2, 0.5)])
 def test_stalled_peers_condemn_nobody_that_is_healthy(seed: int, off_s: float) -> None:
     """Eight of forty run 50 ms out of every two seconds; no healthy peer is ever declared failed by anybody."""
     subject = cluster(40, seed=seed)
