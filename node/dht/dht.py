@@ -8,9 +8,10 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from node.dht.collecting import Collector
@@ -171,23 +172,22 @@ class Dht:
     def handle(self, sender: PeerId, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
         """Answer a member's request: at once, unless that takes time."""
         try:
-            answer = self._answer(sender, request)
+            return self._answer(sender, request)
         except StoreError as error:
             return _cannot_answer(error)
-        return answer if isinstance(answer, Reply) else _answer_later(answer)
 
     def _answer(self, sender: PeerId, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
         match request:
             case Fetch():
                 return self._serving.fetch(request)
             case Store():
-                return self._serving.store(sender, request)
+                return _answer_later(functools.partial(self._serving.store, sender, request))
             case Offer():
                 return self._serving.offer(sender, request)
             case Compare():
                 return self._repair.answer_compare(sender, request)
             case ListKeys():
-                return self._serving.list_keys(request)
+                return _answer_later(functools.partial(self._serving.list_keys, request))
             case PullChanges():
                 return self._followers.pull(sender, request)
             case PushChange():
@@ -270,9 +270,10 @@ class Dht:
                 await stock.set_digest(place, value)
 
 
-async def _answer_later(answer: Coroutine[Any, Any, Reply]) -> Reply:
+async def _answer_later(serve: Callable[[], Awaitable[Reply]]) -> Reply:
+    """Begin to serve only when awaited: a peer that stops may never come to it."""
     try:
-        return await answer
+        return await serve()
     except StoreError as error:
         return _cannot_answer(error)
 

@@ -1,11 +1,14 @@
 """Put, get and delete, as a user of any peer sees them."""
 
 import asyncio
+import gc
+from collections.abc import Coroutine
 
 import pytest
 
 from node.errors import OperationError
 from protocol import limits
+from protocol.dht_messages import ListKeys, Store
 from tests.node.dht.cluster import Cluster, delete, get, put
 from tests.node.dht.virtual_time import in_virtual_time
 
@@ -164,3 +167,15 @@ async def test_explanation_names_who_was_asked() -> None:
         assert found.explain.served_by == reader.peer_id.hex()
         (asked,) = found.explain.asked
         assert (asked.id, asked.answer, asked.version) == (receipt.holders[0], "found", receipt.version)
+
+
+@in_virtual_time
+async def test_request_that_is_never_served_leaves_nothing_behind() -> None:
+    """A peer that stops ends what it has not begun to serve; Python complains of what was never awaited."""
+    async with Cluster(2) as cluster:
+        asked, asking = cluster.peers
+        for request in (Store(records=()), ListKeys(prefix="")):
+            answer = asked.dht.handle(asking.peer_id, request)
+            assert isinstance(answer, Coroutine)
+            answer.close()
+        gc.collect()
