@@ -2,8 +2,8 @@
 
 After a change every held record is looked at once. Those whose holders changed are offered to the new ones by the
 best-ranked holder that is left, and later by the second, since the first may be new itself. A newcomer is compared
-with: both sides then offer what differs. So is one random member every few seconds, which catches the rest. Copies
-that are no longer this peer's are dropped once all holders confirmed that version or a newer one.
+with: both sides then offer what differs. So is one random member with copies in common every few seconds, which catches
+the rest. Copies that are no longer this peer's are dropped once all holders confirmed that version or a newer one.
 
 Deaths come in groups, and in their first second users read from whoever is left: until then only the most urgent
 copies are made (``node.dht.first_aid``), and the rest gives way (``give_way``) after each small step.
