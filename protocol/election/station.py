@@ -3,6 +3,7 @@
 All parts of the election of one peer share one ``Station``; it decides nothing.
 """
 
+import bisect
 import random
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -22,10 +23,15 @@ Provable: TypeAlias = Vote | Release | Certificate
 class ViewChange:
     """What a new electorate changed."""
 
-    newcomers: tuple[PeerId, ...]
-    """Members that were not living before, ascending."""
-
+    living_before: tuple[PeerId, ...]
+    living: tuple[PeerId, ...]
     is_new_council: bool
+
+    @property
+    def newcomers(self) -> tuple[PeerId, ...]:
+        """Members that were not living before, ascending."""
+        before = set(self.living_before)
+        return tuple([member for member in self.living if member not in before])
 
 
 class Station:
@@ -60,7 +66,6 @@ class Station:
         self._verifier = verifier
         self.electorate = Electorate(living=(self.me,), suspects=(), ready=False)
         self.council: tuple[PeerId, ...] = rules.council_of(self.electorate.living)
-        self._living: frozenset[PeerId] = frozenset(self.electorate.living)
 
     @property
     def in_council(self) -> bool:
@@ -84,18 +89,16 @@ class Station:
 
     def see(self, electorate: Electorate) -> ViewChange:
         """Replace the view of the others."""
-        before, council_before = self._living, self.council
+        before, council_before = self.electorate.living, self.council
         self.electorate = electorate
         self.council = self.rules.council_of(electorate.living)
-        self._living = frozenset(electorate.living)
-        return ViewChange(
-            newcomers=tuple([member for member in electorate.living if member not in before]),
-            is_new_council=self.council != council_before,
-        )
+        return ViewChange(before, electorate.living, is_new_council=self.council != council_before)
 
     def is_living(self, peer_id: PeerId) -> bool:
         """Return whether a peer is alive or suspect, as far as this one knows."""
-        return peer_id in self._living
+        living = self.electorate.living
+        position = bisect.bisect_left(living, peer_id)
+        return position < len(living) and living[position] == peer_id
 
     def stagger_s(self) -> float:
         """Return how long this council member leaves the first move to those before it, in seconds."""
