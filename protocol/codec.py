@@ -16,10 +16,9 @@ _message_types: Any = functools.reduce(or_, CONTROL_MESSAGES + DHT_MESSAGES + SE
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[Message]] = msgspec.msgpack.Decoder(_message_types)
 
-_EVIDENCE: Final[dict[int, type[Evidence]]] = {1: Descriptor, 2: Accusation, 3: Leave}
-"""First byte of encoded evidence; append-only."""
-_evidence_tags: Final = {kind: tag for tag, kind in _EVIDENCE.items()}
-_evidence_decoders: Final = {tag: msgspec.msgpack.Decoder(kind) for tag, kind in _EVIDENCE.items()}
+_evidence_decoders: Final[dict[int, msgspec.msgpack.Decoder[Evidence]]] = {
+    kind.evidence_tag: msgspec.msgpack.Decoder(kind) for kind in (Descriptor, Accusation, Leave)
+}
 
 # What msgspec raises on hostile bytes: its own errors, and the UTF-8 and recursion errors beneath them.
 _MALFORMED = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
@@ -66,10 +65,9 @@ def decode_large(data: bytes) -> Message:
     return _decode(data, size_max_bytes=LARGE_MESSAGE_SIZE_MAX_BYTES)
 
 
-@functools.lru_cache(maxsize=EVIDENCE_KEPT_MAX)
 def encode_evidence(evidence: Evidence) -> bytes:
-    """Return the bytes of one piece of evidence: a kind byte and the statement."""
-    return bytes([_evidence_tags[type(evidence)]]) + _encoder.encode(evidence)
+    """Return the bytes of one piece of evidence: a byte that tells its kind, and the statement."""
+    return evidence.encoded
 
 
 @functools.lru_cache(maxsize=EVIDENCE_KEPT_MAX)  # gossip brings each piece several times; a statement never changes

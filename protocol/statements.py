@@ -78,8 +78,21 @@ def signed(statement: StatementT, identity: Identity, network_id: NetworkId) -> 
     return msgspec.structs.replace(statement, signature=identity.sign(statement.signed_bytes(network_id)))
 
 
-class Repeated(Statement, frozen=True, cache_hash=True, kw_only=True):
-    """Base of what gossip brings several times: its hash, and with that what is made of it, is kept for a while."""
+class Repeated(Statement, frozen=True, cache_hash=True, dict=True, kw_only=True):
+    """Base of what gossip repeats, the evidence about members: what is made of it is kept beside it."""
+
+    evidence_tag: ClassVar[int]
+    """First byte of the encoded evidence; a number, once used, never changes its meaning."""
+
+    @functools.cached_property
+    def author(self) -> PeerId:
+        """Id of the peer that makes the statement."""
+        return peer_id_of(self.author_key)
+
+    @functools.cached_property
+    def encoded(self) -> bytes:
+        """The bytes of this piece of evidence: its kind and the statement."""
+        return bytes([self.evidence_tag]) + _encoder.encode(self)
 
     def signed_bytes(self, network_id: NetworkId) -> bytes:
         """Return what the signature covers."""
@@ -95,6 +108,7 @@ class Descriptor(Repeated, frozen=True, kw_only=True):
     """A peer describes itself: who, where, which boot. With a higher incarnation it refutes accusations."""
 
     domain: ClassVar[bytes] = b"pair/descriptor/1"
+    evidence_tag: ClassVar[int] = 1
 
     name: Name
     address: Address
@@ -110,16 +124,17 @@ class Descriptor(Repeated, frozen=True, kw_only=True):
     version: Annotated[str, msgspec.Meta(max_length=32, pattern=r"^[0-9A-Za-z.+-]*\Z")]
     signature: Signature = b""
 
-    @property
+    @functools.cached_property
     def peer_id(self) -> PeerId:
         """Id of the described peer, who is also the author."""
-        return peer_id_of(self.author_key)
+        return self.author
 
 
 class Accusation(Repeated, frozen=True, kw_only=True):
     """A peer says that another does not answer (SWIM 2002, section 4.2: a suspicion, not a verdict)."""
 
     domain: ClassVar[bytes] = b"pair/accusation/1"
+    evidence_tag: ClassVar[int] = 2
 
     accused: Bytes32
     boot: Boot
@@ -136,6 +151,7 @@ class Leave(Repeated, frozen=True, kw_only=True):
     """A peer says goodbye: its author left in this boot and incarnation."""
 
     domain: ClassVar[bytes] = b"pair/leave/1"
+    evidence_tag: ClassVar[int] = 3
 
     boot: Boot
     incarnation: Counter

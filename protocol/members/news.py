@@ -13,8 +13,9 @@ echoes alone could silence it, one crash of five stayed unknown to some of forty
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
+
+import msgspec
 
 from protocol.codec import encode_evidence
 from protocol.config import ProtocolConfig
@@ -40,8 +41,7 @@ def subject_of(evidence: Evidence) -> PeerId:
     return PeerId(evidence.accused) if isinstance(evidence, Accusation) else evidence.author
 
 
-@dataclass(slots=True, eq=False)
-class Item:
+class Item(msgspec.Struct, eq=False, kw_only=True):
     """One piece of evidence that is on its way."""
 
     subject: PeerId
