@@ -264,6 +264,7 @@ def _collector_off() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+        gc.collect()  # a sweep plays hundreds of worlds in one process
 
 
 @contextlib.contextmanager

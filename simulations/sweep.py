@@ -28,8 +28,6 @@ AHEAD_PER_WORKER: Final = 8
 CONNECT_TIMEOUT_S: Final = 10.0
 _ADDRESS: Final = re.compile(r"(tcp|tls)://[^/\s]+:[0-9]{1,5}")
 _ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_RUNS_PER_PROCESS: Final = 100
-"""A worker is replaced after so many runs, so that what a run leaves in memory cannot add up."""
 
 
 class EngineError(EnvironmentFault):
@@ -94,8 +92,7 @@ def local_engine(workers: int | None = None) -> Iterator[Engine]:
     executor = ProcessPoolExecutor(
         count,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin_worker,
-        max_tasks_per_child=_RUNS_PER_PROCESS,
+        initializer=_begin_worker,  # no max_tasks_per_child: workers that end are not always replaced (cpython 115634)
     )
     try:
         with _signals_later():

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import multiprocessing
+import os
 from collections.abc import Iterator
 from typing import cast
 
@@ -42,6 +43,18 @@ def test_a_sweep_gives_what_single_runs_give() -> None:
 
     assert list(together) == [1, 2, 3]
     assert together == alone
+
+
+@pytest.mark.processes
+def test_a_long_sweep_comes_to_its_end() -> None:
+    """Workers that were to end after a hundred runs were not replaced, and a sweep of 200 seeds hung for ever."""
+    with local_engine(1) as engine:
+        runs = [engine.executor.submit(os.getpid) for _ in range(300)]
+        _, waiting = concurrent.futures.wait(runs, timeout=60)
+        for run in waiting:
+            run.cancel()
+
+    assert not waiting
 
 
 @pytest.mark.processes
