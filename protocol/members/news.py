@@ -8,7 +8,7 @@ A newcomer, whom somebody introduces to everybody, only rides along a few times.
 
 Departure: a piece that somebody else tells us counts as sent (Demers et al. 1987, feedback): when forty peers see
 one die, the word soon is known and soon falls silent. But each peer makes two rounds with a verdict of its own: where
-echoes alone could silence it, one crash of five stayed unknown to some of forty peers for seconds.
+echoes alone could silence it, one crash of ten stayed unknown to some of forty peers for over half a second.
 """
 
 import math
