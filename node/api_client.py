@@ -1,7 +1,8 @@
 """A small synchronous client of the HTTP API, for the command line.
 
 Only the standard library, so that a command starts fast. One client keeps one connection alive. Every wait has
-a deadline; every answer has a largest size. Nothing is retried here: the caller knows what may be repeated.
+a deadline; every answer has a largest size. One thing is sent again here: a reading request whose kept connection
+ended just as it was sent (RFC 9112, section 9.3.1). Whatever else may be repeated, the caller knows.
 
     ApiError
     ├── NoConnection     nothing listens there, or nothing accepts in time: the request was never sent
@@ -193,12 +194,21 @@ class ApiClient:
         all_headers = dict(headers or {})
         if self.token is not None:
             all_headers["Authorization"] = f"Bearer {self.token}"
+        kept = self._connection
         connection = self._connected(deadline)
-        # A peer that refuses a body answers before it has read all of it: that answer is worth reading.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            connection.request(method, path, body=body, headers=all_headers)
-        self._wait_at_most(_remaining(deadline, self.url))
-        return connection.getresponse()
+        while True:
+            try:
+                # A peer that refuses a body answers before it has read all of it: that answer is worth reading.
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    connection.request(method, path, body=body, headers=all_headers)
+                self._wait_at_most(_remaining(deadline, self.url))
+                return connection.getresponse()
+            except ConnectionError:
+                if method != "GET" or connection is not kept:
+                    raise
+            # The peer closed it while idle, as the request was on its way: nothing was read of an answer.
+            self.close()
+            connection = self._connected(deadline)
 
     def _connected(self, deadline: float) -> http.client.HTTPConnection:
         """Return the open connection, or a new one; a connection that the peer closed while idle is replaced."""

@@ -188,6 +188,56 @@ def test_a_connection_that_ended_while_idle_is_replaced() -> None:
     assert len(requests) == 2
 
 
+@contextlib.contextmanager
+def _server_that_restarts(answered_again: bool) -> Iterator[tuple[str, list[bytes]]]:
+    """A server that ends its first connection on the second request there, unanswered; then answers, or never does."""
+    requests: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(15)
+
+        def serve() -> None:
+            with listener.accept()[0] as connection:
+                connection.settimeout(15)
+                requests.append(connection.recv(2**16))
+                connection.sendall(_ok(b"1"))
+                requests.append(connection.recv(2**16))
+            if answered_again:
+                with listener.accept()[0] as connection:
+                    connection.settimeout(15)
+                    requests.append(connection.recv(2**16))
+                    connection.sendall(_ok(b"2"))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", requests
+        finally:
+            thread.join()
+
+
+def test_what_reads_is_sent_again_when_its_kept_connection_ends_unanswered() -> None:
+    """The peer closed an idle connection just as the request was on its way: no check beforehand can see that."""
+    with _server_that_restarts(answered_again=True) as (url, requests):
+        client = ApiClient(url)
+        bodies = [client.request("GET", "/").body for _ in range(2)]
+        client.close()
+
+    assert bodies == [b"1", b"2"]
+    assert len(requests) == 3
+
+
+def test_what_writes_is_never_sent_twice() -> None:
+    """The write may have been done before the connection ended: only the caller knows what to do."""
+    with _server_that_restarts(answered_again=False) as (url, requests):
+        client = ApiClient(url)
+        client.request("GET", "/")
+        with pytest.raises(NoAnswer):
+            client.request("PUT", "/v1/kv/k", body=b"v")
+        client.close()
+
+    assert len(requests) == 2
+
+
 def test_what_is_no_peer_is_said() -> None:
     """Some other program answers at that port."""
     page = b"<html>"
