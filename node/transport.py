@@ -138,13 +138,10 @@ class Transport:
 
     def _message_received(self, received: Received) -> None:
         message = received.message
-        if self._core.bans.refuses(received.sender):
-            self._tell_core(received)
-            return
-        if isinstance(message, Reply):
-            self.exchange.reply_received(received.sender, message)
-            return
-        if isinstance(message, Request):
+        if isinstance(message, (Request, Reply)) and not self._core.bans.refuses(received.sender):
+            if isinstance(message, Reply):
+                self.exchange.reply_received(received.sender, message)
+                return
             member = self._core.membership.table.by_short_id(received.sender)
             if (
                 member is not None

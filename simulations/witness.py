@@ -66,4 +66,6 @@ class _HeardIdentity(Identity):
 
     def sign(self, message: bytes) -> bytes:
         self._witness.signed(self.peer_id, message)
-        return super().sign(message)
+        signature = super().sign(message)
+        self._witness.verifier.remember(public_key=self.public_key, signature=signature, message=message)
+        return signature

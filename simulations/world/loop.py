@@ -17,7 +17,7 @@ import socket
 import ssl
 from asyncio import base_events, events, sslproto
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from simulations.world.errors import Deadlock, EscapeError, Livelock
@@ -60,6 +60,36 @@ class SimTask(asyncio.Task[_T]):
         return self is other
 
 
+class SimTimer(events.TimerHandle):
+    """A callback that is due, now or later, without the debugging of asyncio's own, which costs more than the rest."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: "SimLoop",
+        context: Context | None,
+    ) -> None:
+        self._when = when
+        self._callback = callback
+        self._args = args
+        self._loop = loop
+        self._context = copy_context() if context is None else context
+        self._cancelled = self._scheduled = False
+        self._repr = self._source_traceback = None
+
+    def cancel(self) -> None:
+        """Forget the callback; the loop drops the timer when it meets it. Idempotent."""
+        if not self._cancelled:
+            self._cancelled = True
+            self._callback, self._args = None, ()  # type: ignore[assignment]  # as in asyncio, for whoever holds it
+            if self._scheduled:
+                self._loop.dead_timers += 1
+
+
 class SimLoop(base_events.BaseEventLoop):
     """The virtual clock and the heap of everything that is going to happen."""
 
@@ -77,7 +107,8 @@ class SimLoop(base_events.BaseEventLoop):
         self._heap: list[_Entry] = []
         self._serial = 0
         self._task_serial = 0
-        self._dead_timers = 0
+        self.dead_timers = 0
+        """Timers in the heap that were cancelled."""
         self._instant_turns = 0
         self.set_task_factory(self._make_task)  # type: ignore[arg-type]  # typeshed knows no subclass factories
         self.set_exception_handler(self._note_failure)
@@ -89,16 +120,30 @@ class SimLoop(base_events.BaseEventLoop):
         process = current.get()
         return self.true_time if process is None else process.clock.local(self.true_time)
 
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> SimTimer:
+        """Call ``callback`` in the next turn."""
+        if self._closed:
+            self._check_closed()
+        handle = SimTimer(self.true_time, callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> SimTimer:
+        """Set a timer on the current process's clock, so many seconds from now."""
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> events.TimerHandle:
+    ) -> SimTimer:
         """Set a timer on the current process's clock."""
-        timer = events.TimerHandle(when, callback, args, self, context)
+        timer = SimTimer(when, callback, args, self, context)
         timer._scheduled = True
         process = current.get()
         due = when if process is None else process.clock.reaches(when)
-        self._serial += 1
-        _push(self._heap, (due if due > self.true_time else self.true_time, self._serial, timer, None))
+        self._serial = serial = self._serial + 1
+        _push(self._heap, (due if due > self.true_time else self.true_time, serial, timer, None))
         return timer
 
     def at(self, when: float, callback: Callable[..., None], *args: Any) -> None:
@@ -106,10 +151,6 @@ class SimLoop(base_events.BaseEventLoop):
         self._serial = serial = self._serial + 1
         due = when if when > self.true_time else self.true_time
         _push(self._heap, (due, serial, callback, args))
-
-    def _timer_handle_cancelled(self, handle: events.TimerHandle) -> None:
-        if handle._scheduled:
-            self._dead_timers += 1
 
     # One turn
 
@@ -124,15 +165,21 @@ class SimLoop(base_events.BaseEventLoop):
             handle = self._ready.popleft()
             if handle._cancelled:
                 continue
-            process: Process | None = handle._context.get(current)
-            if process is None or process.state is RUNNING:
-                handle._run()
-            else:
+            context = handle._context
+            process: Process | None = context.get(current)
+            if process is not None and process.state is not RUNNING:
                 process.backlog.append(handle)
+                continue
+            try:
+                context.run(handle._callback, *handle._args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                self.failures.append(error)
 
     def _advance(self) -> None:
         """Go to the next event and release it, with those of the same instant or, now and then, of a small window."""
-        if self._dead_timers > _DEAD_TIMERS_MIN and self._dead_timers > len(self._heap) // 2:
+        if self.dead_timers > _DEAD_TIMERS_MIN and self.dead_timers > len(self._heap) // 2:
             self._drop_dead_timers()
         heap = self._heap
         if not heap:
@@ -148,14 +195,14 @@ class SimLoop(base_events.BaseEventLoop):
                 continue
             what._scheduled = False
             if what._cancelled:
-                self._dead_timers -= 1
+                self.dead_timers -= 1
             else:
                 self._ready.append(what)
 
     def _drop_dead_timers(self) -> None:
         self._heap = [entry for entry in self._heap if entry[3] is not None or not entry[2]._cancelled]
         heapq.heapify(self._heap)
-        self._dead_timers = 0
+        self.dead_timers = 0
 
     def run_backlog(self, process: Process) -> None:
         """Release what became due while ``process`` did not run."""
