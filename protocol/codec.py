@@ -65,11 +65,6 @@ def decode_large(data: bytes) -> Message:
     return _decode(data, size_max_bytes=LARGE_MESSAGE_SIZE_MAX_BYTES)
 
 
-def encode_evidence(evidence: Evidence) -> bytes:
-    """Return the bytes of one piece of evidence: a byte that tells its kind, and the statement."""
-    return evidence.encoded
-
-
 @functools.lru_cache(maxsize=EVIDENCE_KEPT_MAX)  # gossip brings each piece several times; a statement never changes
 def decode_evidence(data: bytes) -> Evidence:
     """Return the evidence in ``data``; its signature is not checked here.

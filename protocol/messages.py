@@ -37,7 +37,7 @@ Updates = Annotated[
     tuple[Annotated[bytes, msgspec.Meta(max_length=limits.EVIDENCE_SIZE_MAX_BYTES)], ...],
     msgspec.Meta(max_length=limits.UPDATES_PER_MESSAGE_MAX),
 ]
-"""Encoded evidence (see ``protocol.codec.encode_evidence``), most urgent first, within the byte budget."""
+"""Encoded evidence (see ``protocol.codec.decode_evidence``), most urgent first, within the byte budget."""
 
 
 class LeaderClaim(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

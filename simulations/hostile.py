@@ -244,7 +244,7 @@ class HostileMember(asyncio.DatagramProtocol):
             msgspec.structs.replace(accusation, author_key=author.public_key, accused=victim.disk.identity.peer_id),
             self._signed(accusation),
         )
-        self._tell(victim, Gossip(updates=tuple(codec.encode_evidence(each) for each in evidence)))
+        self._tell(victim, Gossip(updates=tuple(each.encoded for each in evidence)))
 
     def _bring_stale_records(self, victim: SimPeer) -> None:
         """Bring the first version of a record that this member ever saw, as it was and with another value."""

@@ -16,7 +16,6 @@ in the same state.
 """
 
 from protocol import limits
-from protocol.codec import encode_evidence
 from protocol.effects import MemberState
 from protocol.ids import PeerId
 from protocol.members.local import Kind, LocalPeer
@@ -144,7 +143,7 @@ class Judge:
             return False
         order, known_order = order_of(descriptor), order_of(member.descriptor)
         # Two descriptors of one order can only come from one key used twice; all tables keep the same one.
-        if order < known_order or (order == known_order and encode_evidence(descriptor) <= member.encoded):
+        if order < known_order or (order == known_order and descriptor.encoded <= member.descriptor.encoded):
             if descriptor == member.descriptor and member.is_remembered:
                 self._vouch(member, now=now)
             return False
@@ -193,7 +192,7 @@ class Judge:
 
     def _is_sound(self, descriptor: Descriptor) -> bool:
         """Return whether a descriptor may enter the table: others can repeat it, and its author signed it."""
-        fits = len(encode_evidence(descriptor)) <= limits.EVIDENCE_SIZE_MAX_BYTES
+        fits = len(descriptor.encoded) <= limits.EVIDENCE_SIZE_MAX_BYTES
         return fits and self._local.is_authentic(descriptor)
 
     def _keep(self, member: Member, accusation: Accusation) -> None:

@@ -379,7 +379,7 @@ class Membership:
     def _correct(self, member: Member, is_outdated: bool, effects: list[MachineEffect]) -> None:
         """Show ``member`` our descriptor when it told us something older or untrue about ourselves."""
         if is_outdated:
-            effects.append(Tell(member.peer_id, Gossip(updates=(self.table.local.encoded,))))
+            effects.append(Tell(member.peer_id, Gossip(updates=(self._local.descriptor.encoded,))))
 
     def _with_changes(self, effects: list[MachineEffect], now: float) -> list[MachineEffect]:
         """Tell the parts and the application what changed in the table."""

@@ -17,7 +17,6 @@ from itertools import islice
 
 import msgspec
 
-from protocol.codec import encode_evidence
 from protocol.config import ProtocolConfig
 from protocol.ids import PeerId
 from protocol.limits import MEMBERS_MAX, UPDATES_PER_MESSAGE_MAX
@@ -93,7 +92,7 @@ class News:
         item = Item(
             subject=subject,
             author=author,
-            encoded=encode_evidence(evidence),
+            encoded=evidence.encoded,
             is_newcomer=not is_urgent,
             is_verdict=isinstance(evidence, Leave) or (isinstance(evidence, Accusation) and evidence.kind == "refused"),
             rank=0 if is_urgent else _RIDING,

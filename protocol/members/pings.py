@@ -74,7 +74,7 @@ class Pings:
         Args:
             introduce: Put the own descriptor first: the member holds an older one.
         """
-        first = [self._table.local.encoded] if introduce else []
+        first = [self._table.local.descriptor.encoded] if introduce else []
         updates = self._updates(member, first=first, now=now)
         return Tell(member.peer_id, Ack(sequence=sequence, wall_ms=0, updates=updates, claim=self.claim))
 

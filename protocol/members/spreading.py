@@ -3,7 +3,6 @@
 import math
 
 from protocol import limits
-from protocol.codec import encode_evidence
 from protocol.effects import MachineEffect, Tell
 from protocol.ids import PeerId
 from protocol.members.anti_entropy import FIRST_PAUSE_S
@@ -102,13 +101,13 @@ class Spreading:
 
     def farewell(self, leave: Leave) -> list[MachineEffect]:
         """Say goodbye to everybody, for this peer will not gossip any more."""
-        message = Gossip(updates=(encode_evidence(leave),))
+        message = Gossip(updates=(leave.encoded,))
         return [Tell(member.peer_id, message) for member in self._some(self._partners(), TOLD_MAX)]
 
     def _introductions(self, now: float) -> list[MachineEffect]:
         newcomers = [member for member in map(self._table.find, self._newcomers) if member is not None]
         self._newcomers.clear()
-        pages = pages_of(member.encoded for member in newcomers if member.is_living)
+        pages = pages_of(member.descriptor.encoded for member in newcomers if member.is_living)
         told = [member for member in self._partners() if not _is_about_to_ask(member, now)]
         return [Tell(member.peer_id, page) for member in self._some(told, TOLD_MAX) for page in pages]
 

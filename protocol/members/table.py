@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 
-from protocol.codec import encode_evidence
 from protocol.effects import MemberChanged, MemberState
 from protocol.ids import PeerId, ShortId, short_id_of
 from protocol.limits import COUNCIL_SIZE_MAX
@@ -26,11 +25,8 @@ class Member(msgspec.Struct, eq=False, kw_only=True):
 
     peer_id: PeerId
     descriptor: Descriptor
-    encoded: bytes
-    """``descriptor`` as evidence, ready to be sent."""
-
     mark: int
-    """What stands for ``encoded`` in a digest of the table."""
+    """What stands for ``descriptor`` in a digest of the table."""
 
     state: MemberState
     since: float
@@ -83,13 +79,13 @@ class Member(msgspec.Struct, eq=False, kw_only=True):
     @property
     def encoded_accusations(self) -> list[bytes]:
         """The standing accusations as evidence, ready to be sent."""
-        return [encode_evidence(accusation) for accusation in self.accusations.values()]
+        return [accusation.encoded for accusation in self.accusations.values()]
 
     @property
     def encoded_evidence(self) -> list[bytes]:
         """All that proves the state of this member, the descriptor first."""
-        leave = [encode_evidence(self.leave)] if self.leave else []
-        return [self.encoded, *leave, *self.encoded_accusations]
+        leave = [self.leave.encoded] if self.leave else []
+        return [self.descriptor.encoded, *leave, *self.encoded_accusations]
 
 
 class MemberTable:
@@ -194,12 +190,10 @@ class MemberTable:
         """Add a peer that is not in the table and return its row."""
         peer_id = descriptor.peer_id
         assert peer_id not in self._members, "insert is for unknown peers"
-        encoded = encode_evidence(descriptor)
         member = Member(
             peer_id=peer_id,
             descriptor=descriptor,
-            encoded=encoded,
-            mark=mark_of(encoded),
+            mark=mark_of(descriptor.encoded),
             state=state,
             since=now,
             learned_at=now,
@@ -230,8 +224,7 @@ class MemberTable:
         if counts:
             self.digest.count(member.peer_id, member.mark, is_in=False)
         member.descriptor = descriptor
-        member.encoded = encode_evidence(descriptor)
-        member.mark = mark_of(member.encoded)
+        member.mark = mark_of(descriptor.encoded)
         if counts:
             self.digest.count(member.peer_id, member.mark, is_in=True)
         self.version += 1
@@ -274,7 +267,7 @@ class MemberTable:
         digest = TableDigest()
         for member in self:
             if member.is_living and not member.is_remembered:
-                digest.count(member.peer_id, mark_of(member.encoded), is_in=True)
+                digest.count(member.peer_id, mark_of(member.descriptor.encoded), is_in=True)
         assert digest.buckets == self.digest.buckets, "the digest is of this table"
         assert self.local.state == "alive", "the local peer is alive"
 

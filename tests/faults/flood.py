@@ -36,8 +36,8 @@ def main(key_file: str, port: int, count: int, seed: int) -> None:
     messages = [
         codec.encode(message)
         for message in (
-            Ping(sequence=1, updates=(codec.encode_evidence(samples.descriptor(2)),)),
-            Gossip(updates=(codec.encode_evidence(samples.accusation(1, 2)), b"\x01\x90", b"")),
+            Ping(sequence=1, updates=(samples.descriptor(2).encoded,)),
+            Gossip(updates=(samples.accusation(1, 2).encoded, b"\x01\x90", b"")),
             JoinRequest(descriptor=samples.descriptor(3), nonce=1),
             WhoAreYou(),
             Store(records=(samples.record(1),), request_id=1),

@@ -8,7 +8,6 @@ from typing import Any, Final
 import pytest
 
 from bootstrap.home import load_key_file
-from protocol import codec
 from protocol.dht_messages import Store
 from protocol.messages import (
     Announce,
@@ -126,7 +125,7 @@ def provoke(home: Home, hostile: HostileMember) -> None:
             hostile.identity,
             hostile.network.network_id,
         )
-        hostile.tell(peer, Gossip(updates=(codec.encode_evidence(accusation),)))
+        hostile.tell(peer, Gossip(updates=(accusation.encoded,)))
         council = tuple(sorted([*(other.peer_id for other in peers), hostile.peer_id]))
         for term in (2, 3):
             hostile.tell(peer, PreVoteRequest(ballot=Ballot(term, hostile.peer_id), council=council))
@@ -140,7 +139,7 @@ def say_goodbye(hostile: HostileMember) -> None:
         hostile.network.network_id,
     )
     for peer in list(hostile.known.values()):
-        hostile.tell(peer, Gossip(updates=(codec.encode_evidence(leave),)))
+        hostile.tell(peer, Gossip(updates=(leave.encoded,)))
 
 
 def test_replayed_datagrams_change_nothing_even_after_a_restart(home: Home, hostile: HostileMember) -> None:

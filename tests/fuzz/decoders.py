@@ -98,7 +98,7 @@ def _evidence() -> Decoder:
     def take(data: bytes) -> None:
         codec.decode_evidence(data).is_authentic(verifier, samples.NETWORK_ID)
 
-    return Decoder("evidence", [codec.encode_evidence(each) for each in evidence], take, (DecodeError,))
+    return Decoder("evidence", [each.encoded for each in evidence], take, (DecodeError,))
 
 
 def _record() -> Decoder:

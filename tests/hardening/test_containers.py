@@ -12,7 +12,6 @@ import msgspec
 
 from node.datagrams import DatagramPort
 from protocol import limits
-from protocol.codec import encode_evidence
 from protocol.config import LOCAL
 from protocol.core import Core, CoreStart
 from protocol.dht_messages import Fetch, Holding, Offer, PullChanges
@@ -126,7 +125,7 @@ def _newcomer(number: int, source: random.Random) -> Received:
 
 
 def _introduction(number: int, source: random.Random) -> Received:
-    told = encode_evidence(forged_descriptor(number))
+    told = forged_descriptor(number).encoded
     known = number - number % 6  # the newcomer of this round
     message = source.choice((Gossip(updates=(told,)), JoinForward(descriptor=forged_descriptor(number))))
     return _received(message, known, 1 + known)
@@ -143,13 +142,13 @@ def _accusation(number: int, source: random.Random) -> Received:
         kind="silent",
         signature=bytes(64),
     )
-    return _received(Gossip(updates=(encode_evidence(accused),)), known, 1 + known)
+    return _received(Gossip(updates=(accused.encoded,)), known, 1 + known)
 
 
 def _goodbye(number: int, source: random.Random) -> Received:
     known = number - number % 6
     leave = Leave(author_key=forged_descriptor(number).author_key, boot=1 + number, incarnation=0, signature=bytes(64))
-    return _received(Gossip(updates=(encode_evidence(leave),)), known, 1 + known)
+    return _received(Gossip(updates=(leave.encoded,)), known, 1 + known)
 
 
 def _notice(number: int, source: random.Random) -> Received:

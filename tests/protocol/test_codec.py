@@ -74,14 +74,14 @@ CERTIFICATE = samples.certificate()
 BALLOT = Ballot(3, samples.identity(1).peer_id)
 CLAIM = LeaderClaim(BALLOT, 5)
 COUNCIL = CERTIFICATE.council
-UPDATES = (codec.encode_evidence(samples.descriptor(2)), codec.encode_evidence(samples.accusation(1, 2)))
+UPDATES = (samples.descriptor(2).encoded, samples.accusation(1, 2).encoded)
 
 EXAMPLES: tuple[Message, ...] = (
     Ping(receiver_boot=9, sequence=1, updates=UPDATES, claim=CLAIM),
     Ack(receiver_boot=9, sequence=1, wall_ms=1_800_000_000_000),
     PingRequest(receiver_boot=9, sequence=2, target=samples.identity(2).peer_id),
     IndirectAck(receiver_boot=9, sequence=2, target=samples.identity(2).peer_id, reached=False),
-    Gossip(receiver_boot=9, updates=(codec.encode_evidence(samples.leave(2)),)),
+    Gossip(receiver_boot=9, updates=(samples.leave(2).encoded,)),
     Sync(receiver_boot=9, buckets=tuple(bytes([bucket]) * 8 for bucket in range(16))),
     BootNotice(descriptor=samples.descriptor(1)),
     WhoAreYou(),
@@ -256,4 +256,4 @@ def test_any_evidence_bytes_decode_or_raise_decode_error(data: bytes) -> None:
         evidence = codec.decode_evidence(data)
     except DecodeError:
         return
-    assert codec.encode_evidence(evidence)
+    assert evidence.encoded

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
-from protocol.codec import encode_evidence
 from protocol.config import LOCAL
 from protocol.core import Core, CoreStart
 from protocol.effects import (
@@ -199,7 +198,7 @@ def test_peer_that_is_asked_who_it_is_introduces_itself_to_the_asking_boot() -> 
 def test_old_word_about_members_and_leaders_is_not_heard(to_boot: int) -> None:
     """A recorded ping of a member is answered by a later boot, but what it told then may be over (threats, replay)."""
     subject = core(knows=[2, 3])
-    gone = encode_evidence(descriptor(9))
+    gone = descriptor(9).encoded
     claim = LeaderClaim(Ballot(1, identity(3).peer_id), 5)
 
     for replayed in (Ping(sequence=1, updates=(gone,), claim=claim), Ack(sequence=1, wall_ms=1, updates=(gone,))):
@@ -303,7 +302,7 @@ def test_newcomer_that_was_handed_over_is_introduced_unless_it_is_known() -> Non
     subject = core(knows=RANKED)
     subject.next_deadline()
     handed = received(JoinForward(descriptor=descriptor(9)), RANKED[1])
-    known = received(Gossip(updates=(encode_evidence(descriptor(10)),)), RANKED[1])
+    known = received(Gossip(updates=(descriptor(10).encoded,)), RANKED[1])
 
     effects = subject.handle(handed, START + 0.3)
     effects += subject.handle(known, START + 0.3)
@@ -311,7 +310,7 @@ def test_newcomer_that_was_handed_over_is_introduced_unless_it_is_known() -> Non
     effects += pass_time(subject, until=START + 0.35)
 
     (told,) = {send.message for send in sent(effects, Gossip)}
-    assert isinstance(told, Gossip) and told.updates == (encode_evidence(descriptor(9)),)
+    assert isinstance(told, Gossip) and told.updates == (descriptor(9).encoded,)
 
 
 def test_newcomer_has_nobody_introduced_whom_it_had_to_ask() -> None:
@@ -470,7 +469,7 @@ def test_links_follow_a_peer_that_moved() -> None:
     pass_time(subject, until=START + 0.5)
     moved = descriptor(RANKED[0], incarnation=1, port=9999)
 
-    gossip = Gossip(updates=(encode_evidence(moved),), receiver_boot=BOOT)
+    gossip = Gossip(updates=(moved.encoded,), receiver_boot=BOOT)
     effects = subject.handle(received(gossip, RANKED[0]), START + 0.5) + pass_time(subject, until=START + 0.7)
 
     kept = [effect for effect in effects if isinstance(effect, KeepLinks)]
@@ -494,7 +493,7 @@ def test_verdict_about_the_leader_starts_the_election_in_the_same_call() -> None
     follow(subject, RANKED[0])
     who = identity(RANKED[0])
     goodbye = signed(Leave(author_key=who.public_key, boot=1, incarnation=0), who, NETWORK.network_id)
-    gossip = Gossip(updates=(encode_evidence(goodbye),))
+    gossip = Gossip(updates=(goodbye.encoded,))
 
     effects = subject.handle(received(gossip, RANKED[2]), START + 0.3)
 

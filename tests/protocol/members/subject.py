@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from protocol.codec import decode_evidence, encode_evidence
+from protocol.codec import decode_evidence
 from protocol.config import LOCAL, ProtocolConfig
 from protocol.effects import MachineEffect, MemberChanged, MemberState, Report, Tell, TryConnection
 from protocol.identity import CachingVerifier
@@ -63,7 +63,7 @@ def leave(number: int, *, boot: int = 1, incarnation: int = 0) -> Leave:
 
 
 def gossip(*evidence: Evidence) -> Gossip:
-    return Gossip(updates=tuple(map(encode_evidence, evidence)), receiver_boot=1)
+    return Gossip(updates=tuple(each.encoded for each in evidence), receiver_boot=1)
 
 
 def tell(subject: Membership, *evidence: Evidence, sender: int, now: float = START) -> list[MachineEffect]:
