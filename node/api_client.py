@@ -196,19 +196,26 @@ class ApiClient:
             all_headers["Authorization"] = f"Bearer {self.token}"
         kept = self._connection
         connection = self._connected(deadline)
-        while True:
-            try:
-                # A peer that refuses a body answers before it has read all of it: that answer is worth reading.
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    connection.request(method, path, body=body, headers=all_headers)
-                self._wait_at_most(_remaining(deadline, self.url))
-                return connection.getresponse()
-            except ConnectionError:
-                if method != "GET" or connection is not kept:
-                    raise
-            # The peer closed it while idle, as the request was on its way: nothing was read of an answer.
+
+        def ask() -> http.client.HTTPResponse:
+            # A peer that refuses a body answers before it has read all of it: that answer is worth reading.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, path, body=body, headers=all_headers)
+            self._wait_at_most(_remaining(deadline, self.url))
+            return connection.getresponse()
+
+        try:
+            return ask()
+        except ConnectionError as ended:
+            if method != "GET" or connection is not kept:
+                raise
+            # The peer closed it while idle, as the request was on its way. Should it be gone, then since just now.
             self.close()
-            connection = self._connected(deadline)
+            try:
+                connection = self._connected(deadline)
+            except NoConnection:
+                raise ended from None
+        return ask()
 
     def _connected(self, deadline: float) -> http.client.HTTPConnection:
         """Return the open connection, or a new one; a connection that the peer closed while idle is replaced."""
