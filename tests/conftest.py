@@ -1,4 +1,4 @@
-"""For all tests: the long profile of the properties, ``python3 run.py test --hypothesis-profile=long``."""
+"""For all tests: how properties run, usually and with ``python3 run.py test --hypothesis-profile=long``."""
 
 import signal
 
@@ -6,6 +6,9 @@ from hypothesis import HealthCheck, settings
 
 from tests.examples import LONG_EXAMPLES
 
+# How long an example takes says how busy the machine is: one pause of 200 ms, and a property that holds would fail.
+settings.register_profile("usual", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("usual")
 settings.register_profile(
     "long", max_examples=LONG_EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
