@@ -116,9 +116,10 @@ class Session:
                     yield event
             except ProblemAnswer as error:
                 raise of_api(error, writing=False) from error
-            except NoConnection as error:
-                raise no_peer(str(error), next_step="pair ps shows what runs here") from error
-            except NoAnswer:
+            except (NoConnection, NoAnswer) as error:
+                # One of several may have ended since it said that it lives: whether anybody does is asked anew.
+                if isinstance(error, NoConnection) and len(self._targets) == 1:
+                    raise no_peer(str(error), next_step="pair ps shows what runs here") from error
                 self._client = None
                 time.sleep(min(0.1, self._left_s()))
 

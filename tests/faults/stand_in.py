@@ -1,4 +1,4 @@
-"""A stand-in for a peer's API that says it lives, and dies in the middle of the first real request."""
+"""A stand-in for a peer's API that says it lives, and dies in the middle of the first real request or before it."""
 
 import socket
 import threading
@@ -11,9 +11,13 @@ _HEALTHY: Final = (
 
 
 class DyingApi:
-    """Listens until a request arrives that is not for its health; then every socket is closed, as by ``kill -9``."""
+    """Listens until a request arrives that is not for its health; then every socket is closed, as by ``kill -9``.
 
-    def __init__(self) -> None:
+    With ``at_once`` that happens as soon as it has said that it lives.
+    """
+
+    def __init__(self, *, at_once: bool = False) -> None:
+        self.at_once: Final = at_once
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url: Final = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.requests: Final[list[bytes]] = []
@@ -49,8 +53,8 @@ class DyingApi:
             if not data:
                 return
             self.requests.append(data.split(b"\r\n", 1)[0])
-            if not self._is_dead():
+            if b"/v1/health" in self.requests[-1]:
                 connection.sendall(_HEALTHY)
 
     def _is_dead(self) -> bool:
-        return bool(self.requests) and b"/v1/health" not in self.requests[-1]
+        return bool(self.requests) and (self.at_once or b"/v1/health" not in self.requests[-1])

@@ -108,10 +108,10 @@ def stand_in_for(home: Home, url: str) -> None:
 
 
 @pytest.fixture
-def dying(whole: Home) -> Iterator[DyingApi]:
-    """The first peer by name will die at the next request."""
+def dying(whole: Home, request: pytest.FixtureRequest) -> Iterator[DyingApi]:
+    """The first peer by name will die at the next request, or with True as parameter just before it."""
     before = api_of(whole, VICTIM)
-    with DyingApi() as api:
+    with DyingApi(at_once=getattr(request, "param", False)) as api:
         stand_in_for(whole, api.url)
         try:
             yield api
@@ -142,30 +142,28 @@ def test_write_is_never_sent_to_a_second_peer(whole: Home, dying: DyingApi, argu
     assert get(whole, "peer-2", "dying/key") == b"value"
 
 
+@pytest.mark.parametrize("dying", [False, True], ids=["under the request", "before it"], indirect=True)
 def test_watch_goes_on_at_another_peer(whole: Home, dying: DyingApi) -> None:
     """It says nothing of the change of peers, and shows what is written afterwards."""
-    command = begin(whole, "watch", "dying/")
-    assert command.stdout is not None
     lines: list[bytes] = []
-    reader = threading.Thread(target=lambda out: lines.extend(iter(out.readline, b"")), args=(command.stdout,))
-    reader.start()
-    try:
 
-        def shown() -> bool:
-            put(whole, "peer-3", "dying/watched", b"seen")
-            return bool(lines)
+    def shown() -> bool:
+        put(whole, "peer-3", "dying/watched", b"seen")
+        return bool(lines)
 
-        until_blocking(shown, what="a change after the death of the watched peer")
-        assert dying.requests[-1].startswith(b"GET /v1/kv-watch")
-        assert command.poll() is None
-    finally:
-        command.send_signal(signal.SIGINT)
-        assert command.wait(10) == 130
-        reader.join(10)
-        command.stdout.close()
+    with begin(whole, "watch", "dying/") as command:
+        reader = threading.Thread(target=lambda: lines.extend(iter(command.stdout.readline, b"")))  # type: ignore[union-attr]
+        reader.start()
+        try:
+            until_blocking(shown, what="a change after the death of the watched peer")
+            assert dying.requests[-1].startswith(b"GET /v1/health" if dying.at_once else b"GET /v1/kv-watch")
+            assert command.poll() is None
+        finally:
+            command.send_signal(signal.SIGINT)
+            reader.join(30)  # it ends with the command's output
         assert command.stderr is not None
         assert b"Traceback" not in command.stderr.read()
-        command.stderr.close()
+    assert command.returncode == 130
 
 
 def test_many_reads_survive_the_death_of_the_peer_that_they_ask(whole: Home) -> None:
