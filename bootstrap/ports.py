@@ -22,6 +22,8 @@ NEIGHBOURS_LOOKED_AT: Final = 10
 """Ports of a block that must be free, however few are needed: a block whose first peer is down just now belongs to
 another network, which will want that port again."""
 
+_SINGLE_PORTS_TRIED_MAX: Final = 1000
+
 _LAST_BASE: Final = 32_000
 """Beyond it systems hand ports out to whoever connects (the ephemeral range)."""
 
@@ -130,6 +132,27 @@ def assign_ports(
         other = f"choose a free block: {option} {free_block[1] - 1}"
         raise PortTaken(taken[0], next_step="end that program" if running else f"end that program, or {other}")
     return ports
+
+
+def assign_port(*, first: int, free: Free, own: Container[int], option: str) -> int:
+    """Return the first free port for one more peer, from ``first`` on.
+
+    It keeps as far from ports of other networks as a block does, on either side: a free one that lies in a gap among
+    them, or behind the last, may be that of a peer that is down just now.
+
+    Args:
+        free: Says whether a port can be had.
+        own: Ports of the peers of its own network, running or not: being beside them is no harm.
+        option: Name of the option that chooses the port, for messages.
+
+    Raises:
+        ConfigError: None is to be had.
+    """
+    for port in range(first, first + _SINGLE_PORTS_TRIED_MAX):
+        around = range(max(first, port - NEIGHBOURS_LOOKED_AT + 1), port + NEIGHBOURS_LOOKED_AT)
+        if port not in own and free(port) and all(each in own or free(each) for each in around):
+            return port
+    raise ConfigError(f"no port from {first} to {port} is free", next_step=f"choose one with {option}")
 
 
 def _check_base(base: int, *, kept: Mapping[int, int], running: Collection[int], count: int, option: str) -> None:

@@ -14,12 +14,12 @@ import msgspec
 from bootstrap.home import NetworkFolder, load_key_file, pair_home
 from bootstrap.locks import FolderLock
 from bootstrap.peer_folder import PeerFolder
-from bootstrap.ports import API_BASE, NEIGHBOURS_LOOKED_AT, PEER_BASE, is_free, ports_locked
+from bootstrap.ports import API_BASE, PEER_BASE, assign_port, is_free, ports_locked
 from bootstrap.settings import StartSettings, load_settings, save_settings
 from bootstrap.voters import found_voters, read_voters
 from node.cli import launching
 from node.cli.default_name import claim_peer, default_peer
-from node.cli.failures import failed, refused, wrong_use
+from node.cli.failures import refused, wrong_use
 from node.cli.options import Options, PairCommand, pass_options
 from node.cli.output import print_json, print_line, print_note
 from node.cli.peers import ALIVE, LocalPeer, local_peer, local_peers, network_of
@@ -28,7 +28,6 @@ from node.cli.start_options import Wishes, peer_options, start_options, wishes_i
 from node.cli.waiting import waiting
 
 _TIMEOUT_S: Final = 30.0
-_PORTS_TRIED_MAX: Final = 1000
 
 
 @click.command(cls=PairCommand)
@@ -142,21 +141,23 @@ def _settings(network: NetworkFolder, folder: PeerFolder, given: dict[str, Any])
     chosen = {field: value for field, value in given.items() if value not in (None, ())}
     if before is not None:
         return msgspec.structs.replace(before, **chosen)
-    taken = {settings.port for peer in local_peers(network) if (settings := launching.settings_of(peer)) is not None}
+    others = [settings for peer in local_peers(network) if (settings := launching.settings_of(peer)) is not None]
     bind, api_bind = chosen.get("bind", "127.0.0.1"), chosen.get("api_bind", "127.0.0.1")
     if "port" not in chosen:
-        chosen["port"] = _first(PEER_BASE, lambda port: port not in taken and is_free(bind, port, udp=True))
+        chosen["port"] = assign_port(
+            first=PEER_BASE,
+            free=lambda port: is_free(bind, port, udp=True),
+            own={other.port for other in others},
+            option="--port",
+        )
     if "api_port" not in chosen:
-        chosen["api_port"] = _first(API_BASE, lambda port: is_free(api_bind, port, udp=False))
+        chosen["api_port"] = assign_port(
+            first=API_BASE,
+            free=lambda port: is_free(api_bind, port, udp=False),
+            own={other.api_port for other in others},
+            option="--api-port",
+        )
     return StartSettings(**chosen)
-
-
-def _first(base: int, usable: Callable[[int], bool]) -> int:
-    for port in range(base, base + _PORTS_TRIED_MAX):
-        # As for a block: the gap among the ports of another network may be a peer of it that is down just now.
-        if all(usable(neighbour) for neighbour in range(port, port + NEIGHBOURS_LOOKED_AT)):
-            return port
-    raise failed(f"no port from {base} to {port} is free", next_step="name others with --port and --api-port")
 
 
 def check_reach(bind: str | None, api_bind: str | None, *, is_open: bool, wishes: Wishes) -> None:

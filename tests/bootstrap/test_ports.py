@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.ports import PortTaken, assign_ports, is_free, ports_locked
+from bootstrap.ports import PortTaken, assign_port, assign_ports, is_free, ports_locked
 from protocol.errors import ConfigError
 
 
@@ -74,6 +74,34 @@ def test_base_cannot_contradict_a_running_peer() -> None:
     assert assign(base=7400, kept={1: 7401}, running=[1]) == {1: 7401, 2: 7402}
     with pytest.raises(ConfigError, match="contradicts peer-1, which runs at port 7401"):
         assign(base=7500, kept={1: 7401}, running=[1])
+
+
+@pytest.mark.parametrize(
+    ("taken", "own", "expected"),
+    [
+        ([], [], 7400),
+        ([7401, 7402, 7404], [], 7414),
+        ([7401, 7402, 7404], [7401, 7402, 7403, 7404], 7400),
+        ([7400, 7401], [7400, 7401], 7402),
+        ([], [7400], 7401),
+        ([7409], [7400], 7419),
+    ],
+)
+def test_single_port_keeps_away_from_those_of_other_networks(
+    taken: list[int], own: list[int], expected: int
+) -> None:
+    """A free port beside one of another network may be that of its peer that is down: in a gap, or the last one."""
+    port = assign_port(first=7400, free=lambda port: port not in taken, own=own, option="--port")
+
+    assert port == expected
+
+
+def test_single_port_that_cannot_be_had_is_explained() -> None:
+    """The machine is full; a person may know better."""
+    with pytest.raises(ConfigError, match="no port from 7400") as failure:
+        assign_port(first=7400, free=lambda port: False, own=[], option="--port")
+
+    assert "--port" in failure.value.next_step
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
