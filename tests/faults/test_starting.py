@@ -1,5 +1,6 @@
 """What keeps a peer from starting: a port, a folder, another process, a key. Nothing that was there is lost."""
 
+import contextlib
 import shutil
 import signal
 import socket
@@ -22,19 +23,24 @@ def start(home: Home, *options: str) -> tuple[str, ...]:
 @pytest.mark.parametrize("option", ["--port", "--api-port"])
 def test_taken_port_ends_a_start_and_another_one_helps(home: Home, option: str) -> None:
     """Port taken: for people's port as for peers'; the peer that could not start keeps its key."""
-    kind = socket.SOCK_DGRAM if option == "--port" else socket.SOCK_STREAM
-    with socket.socket(socket.AF_INET, kind) as foreign:
-        foreign.bind(("127.0.0.1", 0))
-        if kind == socket.SOCK_STREAM:
-            foreign.listen()
-        port = foreign.getsockname()[1]
+    kinds = {"--port": socket.SOCK_DGRAM, "--api-port": socket.SOCK_STREAM}
+    with contextlib.ExitStack() as foreign:
+        # Both are named, and held until the last moment: a port that the first start chose by itself would be kept for
+        # the second, and another test's network may have it by then.
+        holders = {name: foreign.enter_context(socket.socket(socket.AF_INET, kind)) for name, kind in kinds.items()}
+        for holder in holders.values():
+            holder.bind(("127.0.0.1", 0))
+        holders["--api-port"].listen()
+        ports = {name: holder.getsockname()[1] for name, holder in holders.items()}
+        options = [text for name, port in ports.items() for text in (name, str(port))]
+        holders[next(name for name in kinds if name != option)].close()
 
-        problem = told(home.run(*start(home, option, str(port))), exit_code=2, cause=str(port))
+        problem = told(home.run(*start(home, *options)), exit_code=2, cause=str(ports[option]))
 
         assert option in problem["next_step"]
         assert home.peers()["guest"]["state"] == "stopped"
         before = home.peers()["guest"]["id"]
-    assert home.json(*start(home)[1:], option, str(port))["id"] == before
+    assert home.json(*start(home, *options)[1:])["id"] == before
 
 
 def test_port_taken_while_a_peer_was_down_keeps_its_data(home: Home) -> None:
