@@ -5,6 +5,7 @@ it, and whatever that process has played before.
 """
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import re
@@ -126,6 +127,7 @@ def dask_engine(address: str) -> Iterator[Engine]:
         raise EngineError(
             "sweeps on a cluster need Dask, which is not installed", next_step="pip install 'pair[sweep]'"
         ) from error
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost, ``_next`` says, without a traceback
     try:
         client = distributed.Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError) as error:  # TimeoutError is an OSError
@@ -158,8 +160,8 @@ def _next(under_way: "deque[tuple[Job, Future[Verdict]]]") -> tuple[Job, Verdict
         raise
     except Exception as error:  # a run turns its own errors into a verdict: what comes here is the engine's
         raise EngineError(
-            f"the run of seed {job.seed} was lost: {type(error).__name__}: {error}",
-            next_step="a process may have been killed, or memory was short: try fewer --nodes",
+            f"the run of seed {job.seed} was lost: {': '.join(filter(None, (type(error).__name__, str(error))))}",
+            next_step="a process or the cluster may have been ended, or memory was short: try fewer --nodes",
         ) from error
 
 

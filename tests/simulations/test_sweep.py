@@ -100,16 +100,24 @@ def test_no_more_jobs_are_given_out_than_can_be_used() -> None:
     assert len(asked) == 2 * sweeps.AHEAD_PER_WORKER
 
 
-def test_a_lost_worker_ends_the_sweep_with_its_seed() -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (concurrent.futures.BrokenExecutor("a process died"), "BrokenExecutor: a process died"),
+        (concurrent.futures.CancelledError(), "CancelledError"),
+    ],
+    ids=["process", "cluster"],
+)
+def test_a_lost_worker_ends_the_sweep_with_its_seed(error: Exception, told: str) -> None:
     """What killed it cannot be known; the seed can."""
     lost: concurrent.futures.Future[Verdict] = concurrent.futures.Future()
-    lost.set_exception(concurrent.futures.BrokenExecutor("a process died"))
+    lost.set_exception(error)
 
     class Broken(concurrent.futures.Executor):
         def submit(self, fn, /, job, **named):  # type: ignore[no-untyped-def]
             return lost
 
-    with pytest.raises(EngineError, match="the run of seed 1 was lost"):
+    with pytest.raises(EngineError, match=f"^the run of seed 1 was lost: {told}$"):
         list(sweep(JOBS, Engine(Broken(), 1)))
 
 
