@@ -121,8 +121,10 @@ def test_stranger_hears_nothing_and_leaves_no_trace(home: Home) -> None:
     network = load_key_file(home.folder / "local" / "network.key")
     foreign = NetworkIdentity(name=network.name, key=os.urandom(32), admin_public_key=network.admin_public_key)
     stranger = Sealer(network=foreign, peer_id=PeerId(os.urandom(32)), boot=5)
-    target = short_id_of(PeerId(bytes.fromhex(home.peers()[TARGET]["id"])))
-    ids = {row["id"] for row in home.peers().values()}
+    peers = home.peers()
+    target = short_id_of(PeerId(bytes.fromhex(peers[TARGET]["id"])))
+    address = ("127.0.0.1", int(peers[TARGET]["address"].rpartition(":")[2]))
+    ids = {row["id"] for row in peers.values()}
     plain = [codec.encode(message) for message in EXAMPLES if codec.encoded_size(message) < 1100]
     assert len(plain) >= len(CONTROL_MESSAGES)
     receivers: tuple[ShortId, ...] = (ANY_RECEIVER, target)
@@ -130,7 +132,7 @@ def test_stranger_hears_nothing_and_leaves_no_trace(home: Home) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.bind(("127.0.0.1", 0))
         for datagram in (*plain, *sealed):
-            sender.sendto(datagram, ("127.0.0.1", port_of(home, TARGET)))
+            sender.sendto(datagram, address)
         # An honest member's introduction comes last, and is answered: all before it was read by then.
         friend = Sealer(network=network, peer_id=samples.identity(77).peer_id, boot=5)
         probe = friend.seal(codec.encode(Ping(sequence=1)), target)
@@ -138,7 +140,7 @@ def test_stranger_hears_nothing_and_leaves_no_trace(home: Home) -> None:
         sender.settimeout(0.2)
 
         def answered() -> bool:
-            sender.sendto(probe, ("127.0.0.1", port_of(home, TARGET)))
+            sender.sendto(probe, address)
             try:
                 heard.append(sender.recv(2048))
             except TimeoutError:
