@@ -161,8 +161,11 @@ async def test_a_free_slot_is_taken_by_another_peer(
     assert not is_announced(announcers[0])
 
 
-async def test_stopping_is_quick_idempotent_and_withdraws_the_announcement(neighbourhood: Neighbourhood) -> None:
-    """A newcomer does not find a peer that said goodbye; the others see it go."""
+async def test_stopping_is_quick_idempotent_and_withdraws_the_announcement(
+    neighbourhood: Neighbourhood, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newcomer does not find a peer that said goodbye; the others see it go. A goodbye needs no time-out to end."""
+    monkeypatch.setattr(discovery_module, "CLOSE_TIMEOUT_S", 60.0)
     peer = await neighbourhood.start(port=17501)
     watcher = await neighbourhood.start(port=17502)
     await until(lambda: bool(neighbourhood.found[17502]))
@@ -171,7 +174,7 @@ async def test_stopping_is_quick_idempotent_and_withdraws_the_announcement(neigh
     await peer.stop()
     await peer.stop()
 
-    assert asyncio.get_running_loop().time() - began < 1.5
+    assert asyncio.get_running_loop().time() - began < 10.0
     zeroconf = watcher._zeroconf
     assert zeroconf is not None
     names = [f"{hashlib.sha256(b'17501').digest()[:16].hex()}.{SERVICE_TYPE}"]

@@ -39,6 +39,7 @@ from tests.node.tcp_peers import (
     tls_of,
 )
 from tests.node.test_invites import Issuer, issuer
+from tests.waiting import until
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 _BLOCK: Final = re.compile(r"<!-- levels -->\n(?P<table>(?:\|.*\n)+)")
@@ -118,13 +119,18 @@ async def said(alice: Issuer, context: ssl.SSLContext, text: bytes, is_served: C
 
 
 async def come(alice: Issuer, context: ssl.SSLContext, token: str | None) -> str:
-    """Come with an invite, whatever else is shown."""
+    """Come with an invite, whatever else is shown. A member is not greeted: it is the one to speak."""
+    await until(lambda: not alice.port._requests)
     invite = decode_invite(alice.invites.create(role="member", uses=1, expires_s=60).invite)
-    with contextlib.suppress(OSError, EOFError, TimeoutError):
+    with contextlib.suppress(OSError, EOFError):
         async with guest_or_member(alice.port.port, context) as (reader, writer):
-            async with asyncio.timeout(0.5):
-                data = await reader.readexactly(2)
-                data += await reader.readexactly(int.from_bytes(data, "big"))
+            size = asyncio.ensure_future(reader.readexactly(2))
+            await until(lambda: size.done() or alice.port._requests)
+            if not size.done():
+                size.cancel()
+                return NO_ANSWER
+            data = await size
+            data += await reader.readexactly(int.from_bytes(data, "big"))
             greeting = frame_in(data, size_max_bytes=ANSWER_SIZE_MAX_BYTES)
             assert isinstance(greeting, Greeting)
             writer.write(frame(knock(invite, greeting, Identity(b"n" * 32))))
@@ -137,14 +143,12 @@ async def link(alice: Issuer, who: Identity | None) -> str:
     """Open a liveness link and see whether it stays."""
     async with open_stream(alice.port.port) as (reader, writer):
         writer.write(frame_hello(hello_of(who) if who is not None else b"nobody"))
-        try:
-            async with asyncio.timeout(0.2):
-                await reader.read(1)
-        except TimeoutError:
-            return "yes"
-        except OSError:
-            pass
-    return NO_ANSWER
+        ended = asyncio.create_task(read_to_end(reader))
+        await until(lambda: ended.done() or alice.port._links)
+        ended.cancel()
+        stays = bool(alice.port._links)
+    await until(lambda: not alice.port._links)
+    return "yes" if stays else NO_ANSWER
 
 
 PEER_ROUTES: Final[dict[str, Attempt]] = {

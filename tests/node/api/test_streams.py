@@ -222,9 +222,13 @@ async def test_a_client_that_does_not_read_is_cut_off() -> None:
 @pytest.mark.parametrize("waiting", ["streams", "slow reader", "write", "read", "body", "idle"])
 @on_every_loop
 async def test_the_server_stops_within_a_second(waiting: str) -> None:
-    """Open streams, clients that do not read and requests at work hold nobody up."""
+    """Open streams, clients that do not read and requests at work hold nobody up: all but the grace is work."""
     peer = FakePeer(gate=asyncio.Event())
-    async with asyncio.timeout(15), open_api(peer) as server, connected(server) as (reader, writer):
+    patient = dict.fromkeys(
+        ("header_timeout_s", "body_grace_s", "lingering_s", "response_timeout_s", "heartbeat_s"), 60.0
+    )
+    limits = ApiLimits(**patient)  # type: ignore[arg-type]  # the counts among them keep their defaults
+    async with asyncio.timeout(30), open_api(peer, limits=limits) as server, connected(server) as (reader, writer):
         if waiting == "streams":
             await _open_stream(server, reader, writer, "/v1/events")
         elif waiting == "slow reader":
@@ -248,7 +252,8 @@ async def test_the_server_stops_within_a_second(waiting: str) -> None:
         cast(asyncio.Transport, writer.transport).resume_reading()
         await read_to_end(reader)
 
-    assert took_s < 1.0
+    assert limits.stop_grace_s < 1.0
+    assert took_s < 10.0, "it waited for what has a minute"  # a busy machine may need more than the second
     assert peer.cancelled == (waiting in ("write", "read"))
     assert len(peer.bus) == 0
 
