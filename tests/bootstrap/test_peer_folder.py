@@ -127,11 +127,13 @@ def test_second_process_is_refused_with_the_pid_of_the_first(
 
 
 def test_lock_ends_with_its_process(folder: PeerFolder, holder: "subprocess.Popen[str]") -> None:
-    """``kill -9`` leaves no lock behind."""
+    """``kill -9`` leaves no lock behind: whoever comes next has the folder, and alone."""
     holder.kill()
     holder.wait(timeout=10)
 
-    folder.lock().release()
+    with folder.lock(), pytest.raises(FolderInUse) as caught:
+        folder.lock()
+    assert caught.value.pid == os.getpid()
 
 
 def test_state_follows_the_process(folder: PeerFolder, holder: "subprocess.Popen[str]") -> None:

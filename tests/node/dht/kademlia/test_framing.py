@@ -1,5 +1,7 @@
 """The stock wire's bytes: what the library writes is read, anything else is one error."""
 
+import contextlib
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -12,15 +14,17 @@ from protocol.errors import DecodeError, LocalProtocolError
 
 ID = b"i" * 20
 KEY = b"k" * 20
-DECODERS = (
-    framing.ping_arguments,
-    framing.store_arguments,
-    framing.find_arguments,
-    framing.ping_reply,
-    framing.store_reply,
-    framing.find_node_reply,
-    framing.find_value_reply,
-)
+DECODERS = {
+    framing.ping_arguments: tuple,
+    framing.store_arguments: tuple,
+    framing.find_arguments: tuple,
+    framing.ping_reply: bytes,
+    framing.store_reply: bool,
+    framing.find_node_reply: list,
+    framing.find_value_reply: (list, FoundValue),
+}
+PLAIN = st.binary(min_size=19, max_size=21) | st.booleans() | st.integers(0, 2**32) | st.text(max_size=8)
+BODIES = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3), max_leaves=8).map(msgspec.msgpack.encode)
 
 
 class Sent:
@@ -76,11 +80,19 @@ def test_any_bytes_decode_or_are_one_error(kind: bytes, data: bytes) -> None:
     """Nothing but ``DecodeError`` escapes, for any bytes at all (defect 29)."""
     try:
         message = framing.decode(kind + data)
-        body = message.arguments if isinstance(message, StockRequest) else message.body
-        for decoder in DECODERS:
-            framing.decode_body(body, decoder)
     except DecodeError:
-        pass
+        return
+    assert isinstance(message, StockRequest if (kind + data).startswith(b"\x00") else StockReply)
+    assert message.message_id == (kind + data)[1:21]
+
+
+@settings(deadline=None)
+@given(body=st.binary(max_size=200) | BODIES)
+def test_any_body_is_what_a_decoder_reads_or_is_one_error(body: bytes) -> None:
+    """For each of them, whatever the others say of it."""
+    for decoder, kinds in DECODERS.items():
+        with contextlib.suppress(DecodeError):
+            assert isinstance(framing.decode_body(body, decoder), kinds)
 
 
 @pytest.mark.parametrize(
