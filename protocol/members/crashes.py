@@ -74,7 +74,7 @@ class Crashes:
         effects: list[MachineEffect] = []
         if self._judge.accuse(member, "refused", now=now):
             effects += self._spreading.tell_refusal(member)
-            self._spreading.schedule(now=now, is_hasty=False)
+            self._spreading.schedule(now=now, pause_s=self._local.config.gossip_interval_s)
         if member.is_living:
             self._count(member, self._case_of(member, now=now), now=now)
         return effects

@@ -24,7 +24,7 @@ from protocol.members.news import News, subject_of
 from protocol.members.pings import Pings
 from protocol.members.probes import Probes
 from protocol.members.relays import Relays
-from protocol.members.spreading import Spreading
+from protocol.members.spreading import COMPANY_SHARE, SOON_S, Spreading
 from protocol.members.suspicion import Suspicions
 from protocol.members.table import Member, MemberTable
 from protocol.messages import Ack, Gossip, IndirectAck, LeaderClaim, Message, Ping, PingRequest, Sync
@@ -319,19 +319,31 @@ class Membership:
                 evidence = decode_evidence(encoded)
             except DecodeError:
                 continue  # a member of another version, or a broken one: the other pieces stand for themselves
-            if subject_of(evidence) == self._local.peer_id:
+            subject = subject_of(evidence)
+            if subject == self._local.peer_id:
                 is_outdated |= self._defend(evidence, now, effects)
-            elif self._judge.admit(evidence, now=now):
-                self._heard_news(evidence, now, effects)
+                continue
+            known_as = self.table.find(subject)
+            was_living = known_as is not None and known_as.is_living
+            if self._judge.admit(evidence, now=now):
+                self._heard_news(evidence, was_living, now, effects)
             else:
-                self._heard_again(subject_of(evidence), evidence.author)
+                self._heard_again(subject, evidence.author)
         return is_outdated
 
-    def _heard_news(self, evidence: Evidence, now: float, effects: list[MachineEffect]) -> None:
+    def _heard_news(
+        self, evidence: Evidence, was_living: bool, now: float, effects: list[MachineEffect]
+    ) -> None:
         member = self.table.find(subject_of(evidence))
         assert member is not None, "news is about members"
-        # Who saw a crash itself can wait: so did all others that held a link.
-        self._spreading.schedule(now=now, is_hasty=self._local.peer_id not in member.accusations)
+        is_refusal = isinstance(evidence, Accusation) and evidence.kind == "refused"
+        if not is_refusal and member.is_living == was_living:
+            pause_s = self._local.config.suspicion_min_s * COMPANY_SHARE
+        elif self._local.peer_id in member.accusations:
+            pause_s = self._local.config.gossip_interval_s  # it saw the crash itself: so did others that held a link
+        else:
+            pause_s = SOON_S
+        self._spreading.schedule(now=now, pause_s=pause_s)
         if not isinstance(evidence, Accusation) or not member.is_living:
             return
         if evidence.kind == "refused":

@@ -16,6 +16,10 @@ from protocol.statements import Leave
 SOON_S = 0.01
 """Word waits so long for company before the first message: peers that join or die together share datagrams."""
 
+COMPANY_SHARE = 0.25
+"""Word of silence, and of its refutation, waits at each peer for so much of the shortest suspicion: it weighs nothing
+yet, and where links are bad there is always more of it. All hear of it well within the time to refute."""
+
 TOLD_MAX = 256
 """Members that one peer tells of newcomers or of its own goodbye itself; the others hear it from these."""
 
@@ -49,10 +53,9 @@ class Spreading:
         """When the next message is due."""
         return min(self._round_due, self._introduction_due)
 
-    def schedule(self, *, now: float, is_hasty: bool = True) -> None:
-        """Plan a round of gossip when there is urgent news: soon, but never two within one interval."""
+    def schedule(self, *, now: float, pause_s: float = SOON_S) -> None:
+        """Plan a round of gossip when there is urgent news: after a pause, and never two within one interval."""
         if self._news.is_urgent:
-            pause_s = SOON_S if is_hasty else self._local.config.gossip_interval_s
             self._round_due = min(self._round_due, max(now + pause_s, self._rounds_from))
 
     def introduce(self, newcomer: Member, *, now: float) -> None:

@@ -16,6 +16,7 @@ from tests.protocol.members.subject import (
     descriptor,
     evidence_in,
     identity,
+    leave,
     membership,
     messages,
     peer_id,
@@ -238,7 +239,8 @@ def test_fresh_suspect_is_probed_by_those_who_hear_of_it() -> None:
 def test_urgent_news_is_gossiped_soon_and_then_once_in_an_interval() -> None:
     """Word of a death spreads in milliseconds per hop; the datagrams are bounded."""
     subject = membership(*OTHERS, 9)
-    tell(subject, accusation(2, 9), sender=2)
+    run_until(subject, START - 1)
+    tell(subject, leave(9), sender=2)
 
     rounds = []
     now = START

@@ -10,6 +10,7 @@ from protocol.members.anti_entropy import FIRST_PAUSE_S
 from protocol.members.membership import SETTLED_S
 from protocol.members.news import VERDICT_ROUNDS, News
 from protocol.members.pings import UPDATES_BUDGET_BYTES, pages_of
+from protocol.members.spreading import COMPANY_SHARE, SOON_S
 from protocol.messages import Gossip, Ping
 from protocol.statements import Evidence
 from tests.examples import examples
@@ -124,6 +125,39 @@ def test_news_makes_one_round_and_then_rides_along() -> None:
 
     assert not news.is_urgent and taken(news) == 1
     news.check_invariants()
+
+
+COMPANY_S = COMPANY_SHARE * LOCAL.suspicion_min_s
+
+
+@pytest.mark.parametrize(
+    ("before", "word", "pause_s"),
+    [
+        pytest.param([], accusation(2, 9), COMPANY_S, id="silence"),
+        pytest.param([accusation(2, 9)], descriptor(9, incarnation=1), COMPANY_S, id="refuted"),
+        pytest.param([], accusation(2, 9, kind="refused"), SOON_S, id="refused"),
+        pytest.param([accusation(2, 9, kind="refused")], accusation(3, 9, kind="refused"), SOON_S, id="crashed"),
+        pytest.param([], leave(9), SOON_S, id="left"),
+        pytest.param([leave(9)], descriptor(9, incarnation=1), SOON_S, id="back"),
+    ],
+)
+def test_word_waits_for_company_unless_somebody_falls_or_rises_by_it(
+    before: list[Evidence], word: Evidence, pause_s: float
+) -> None:
+    """Where links are bad there is always a suspect: a round for each word of it would be a round all the time."""
+    subject = membership(*range(2, 40))
+    tell(subject, *before, sender=2)
+    heard_at = START + 3 * COMPANY_S
+    run_until(subject, heard_at)
+    tell(subject, word, sender=2, now=heard_at)
+
+    now, told = heard_at, False
+    while not told:
+        now = max(now, subject.next_deadline())
+        said = messages(subject.wake(now=now, late_by=0.0))
+        told = any(isinstance(message, Gossip) and word in evidence_in(message) for message in said)
+
+    assert now - heard_at == pytest.approx(pause_s, abs=1e-6)
 
 
 def test_word_heard_again_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
