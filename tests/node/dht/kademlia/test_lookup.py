@@ -13,6 +13,7 @@ from node.dht.kademlia.contacts import Contact, place
 from node.dht.kademlia.crawl import Answer, crawl
 from node.dht.kademlia.lookup import ASKED_MAX, Lookup
 from protocol.ids import Digest
+from tests.node.dht.virtual_time import in_virtual_time
 from tests.waiting import until
 
 TARGET = Digest(bytes(20))
@@ -118,6 +119,7 @@ def test_every_lookup_ends_with_contacts_that_answered(
     assert result == sorted(answered)[:count]
 
 
+@in_virtual_time
 async def test_lookup_of_a_liar_who_knows_ever_nearer_contacts_ends() -> None:
     """Invariant 1: the number of questions is bounded, whatever the answers say."""
     asked: list[int] = []
@@ -133,6 +135,7 @@ async def test_lookup_of_a_liar_who_knows_ever_nearer_contacts_ends() -> None:
     assert len(asked) == ASKED_MAX
 
 
+@in_virtual_time
 async def test_value_ends_the_lookup() -> None:
     """The first value found is returned; whoever is still asked is left alone."""
     release = asyncio.Event()
@@ -149,6 +152,7 @@ async def test_value_ends_the_lookup() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
+@in_virtual_time
 async def test_contact_that_raises_fails_alone() -> None:
     """An unexpected error with one contact is logged and does not end the lookup."""
 
@@ -179,6 +183,7 @@ class OneSilent:
         return (True, [(each.id, each.ip, each.port) for each in known])
 
 
+@in_virtual_time
 async def test_defect_17_one_silent_contact_holds_up_the_lookup() -> None:
     """The library waits for the slowest of each round, up to 5 s; ours goes on after its patience."""
     wire = OneSilent()
@@ -199,6 +204,7 @@ async def test_defect_17_one_silent_contact_holds_up_the_lookup() -> None:
     await theirs
 
 
+@in_virtual_time
 async def test_defect_18_failed_contact_comes_back_through_other_answers() -> None:
     """The library drops a failed contact and takes it in again when another names it: 6 of 20 results were dead."""
     wire = OneSilent()
@@ -217,6 +223,7 @@ async def test_defect_18_failed_contact_comes_back_through_other_answers() -> No
 
 
 @pytest.mark.parametrize("timeout_s", [0.0, 0.02])
+@in_virtual_time
 async def test_lookup_ends_with_its_time(timeout_s: float) -> None:
     """Nobody answers, nobody fails: the caller gets what there is when the time is over."""
 

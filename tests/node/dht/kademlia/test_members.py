@@ -11,6 +11,7 @@ from protocol.dht_messages import FindNode, FoundNodes
 from protocol.ids import Digest, PeerId, distance, kademlia_id_of
 from protocol.statements import Descriptor
 from tests.node.dht.kademlia.neighbours import SealedNetwork
+from tests.node.dht.virtual_time import in_virtual_time
 from tests.protocol import samples
 
 EVERYBODY = [samples.descriptor(number) for number in range(1, 41)]
@@ -62,6 +63,7 @@ def test_member_down_is_out_at_once_and_member_up_in_again() -> None:
     assert contact.port == 9999
 
 
+@in_virtual_time
 async def test_lookup_finds_the_nearest_through_others() -> None:
     """Kademlia 2002, section 2.3: a peer that knows few finds the truly nearest of all."""
     network = network_of_strangers(knows=6)
@@ -71,6 +73,7 @@ async def test_lookup_finds_the_nearest_through_others() -> None:
         assert ids_of(found) == nearest_of(EVERYBODY, 4)
 
 
+@in_virtual_time
 async def test_lookup_returns_only_members_that_answer() -> None:
     """Silent members are never in the result, nor asked again a moment later (defects 17 and 18)."""
     network = network_of_strangers(knows=30)
@@ -88,6 +91,7 @@ async def test_lookup_returns_only_members_that_answer() -> None:
     assert not set(network.asked) & set(dead)
 
 
+@in_virtual_time
 async def test_member_found_by_a_lookup_is_introduced() -> None:
     """Whom the local membership does not know is told to it, once the descriptor's signature holds."""
     network = SealedNetwork()
@@ -102,6 +106,7 @@ async def test_member_found_by_a_lookup_is_introduced() -> None:
     assert network.introduced == [stranger]
 
 
+@in_virtual_time
 async def test_defect_29_forged_contact_in_an_answer_is_ignored() -> None:
     """Hearsay counts as far as it is signed: an address changed on the way is none (also defect 30)."""
     network = SealedNetwork()
@@ -116,6 +121,7 @@ async def test_defect_29_forged_contact_in_an_answer_is_ignored() -> None:
     assert network.introduced == []
 
 
+@in_virtual_time
 async def test_lookup_of_a_lone_peer_finds_itself() -> None:
     """A network of one has one holder for everything."""
     node = SealedNetwork().add(EVERYBODY[0], [])
@@ -123,6 +129,7 @@ async def test_lookup_of_a_lone_peer_finds_itself() -> None:
     assert ids_of(await node.lookup(TARGET, 8, timeout_s=1.0)) == [EVERYBODY[0].peer_id]
 
 
+@in_virtual_time
 async def test_answer_fits_one_datagram_and_leaves_out_who_asks() -> None:
     """Never a retry over TCP for contacts: the nearest that fit are enough to go on."""
     node = SealedNetwork().add(EVERYBODY[0], EVERYBODY[1:])
@@ -137,6 +144,7 @@ async def test_answer_fits_one_datagram_and_leaves_out_who_asks() -> None:
     assert [each.peer_id for each in reply.contacts] == nearest_of(others, len(reply.contacts))
 
 
+@in_virtual_time
 async def test_answer_counts_as_asked() -> None:
     """A peer that wants one contact gets one."""
     node = SealedNetwork().add(EVERYBODY[0], EVERYBODY[1:])

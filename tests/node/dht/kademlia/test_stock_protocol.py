@@ -267,11 +267,15 @@ async def test_defect_27_cancelled_call_leaves_nothing_behind() -> None:
     """The library leaks the pending call and raises ``InvalidStateError`` in the loop when its time is over."""
     loop_errors: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: loop_errors.append(context["message"]))
-    async with open_network(1) as network, raw_node() as silent, stock_server(wait_timeout_s=0.02) as stock:
+    async with open_network(1) as network, raw_node() as silent, stock_server(wait_timeout_s=0.5) as stock:
         (peer,) = network.peers
         for protocol in (stock.protocol, peer.wire.protocol):
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(protocol.ping(silent.address, NODE_ID), 0.005)
+            call = asyncio.ensure_future(protocol.ping(silent.address, NODE_ID))
+            await asyncio.sleep(0)
+            assert len(protocol._outstanding) == 1
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
         assert peer.wire.protocol._outstanding == {}
         assert len(stock.protocol._outstanding) == 1
 
