@@ -60,9 +60,9 @@ def test_one_peer_leaves_in_good_order(engine: Engine) -> None:
     assert engine.inspect(container)["State"]["Running"], logs_of(engine, container)
 
     began = time.monotonic()
-    engine.ok("docker", "stop", "--time", "20", container)
+    engine.ok("docker", "stop", "--time", "60", container)
 
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
     assert engine.inspect(container)["State"]["ExitCode"] == 0
     assert "its data is kept" in logs_of(engine, container)
     engine.ok("docker", "rm", "--volumes", container)
@@ -102,12 +102,13 @@ class Story:
 
     def start(self) -> None:
         """``compose up`` with nothing prepared: one key, five identities, five ready peers in time."""
-        slower = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        load_before = os.getloadavg()[0]
         began = time.monotonic()
         self.project.compose("up", "--detach", "--no-build")
         containers = self.project.containers()
         self.project.wait_ready(containers)
         took_s = time.monotonic() - began
+        slower = max(1.0, max(load_before, os.getloadavg()[0]) / (os.cpu_count() or 1))
         self.tell(f"from image to five ready peers: {took_s:.1f} s (load {slower:.1f})")
         assert len(containers) == 5
         assert took_s <= CYCLE_MAX_S * slower

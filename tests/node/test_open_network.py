@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,25 +17,12 @@ from node.main import REAL
 from node.peer import Peer
 from protocol.statements import Address
 from tests.node.dht.kademlia.neighbours import LOOPBACK, stock_server
+from tests.ports import free_ports
 from tests.running import running_home
 from tests.waiting import until
 
 TIMEOUT_S = 10.0
 PEERS = 3
-
-
-def free_ports() -> tuple[int, int]:
-    """Return a port that is free for UDP and TCP, and another that is free for TCP."""
-    while True:
-        with socket.socket() as api, socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind((LOOPBACK, 0))
-            api.bind((LOOPBACK, 0))
-            port = tcp.getsockname()[1]
-            try:
-                udp.bind((LOOPBACK, port))
-            except OSError:
-                continue
-            return port, api.getsockname()[1]
 
 
 @asynccontextmanager

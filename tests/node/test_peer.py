@@ -22,6 +22,7 @@ from protocol.limits import VALUE_SIZE_MAX_BYTES
 from protocol.statements import Address
 from tests.loops import on_every_loop
 from tests.node.api.fake_peer import Answer, call, connected, request_head
+from tests.ports import free_ports
 from tests.waiting import until
 
 _PEERS = 3
@@ -62,7 +63,7 @@ async def _network(folder: Path, *, peers: int = _PEERS) -> AsyncIterator[_Netwo
     async with contextlib.AsyncExitStack() as stack:
         network = _Network(network_folder, [], configs)
         for number in range(1, peers + 1):
-            port, api_port = _free_ports()
+            port, api_port = free_ports()
             config = PeerConfig(
                 network=identity,
                 network_folder=network_folder.path,
@@ -83,17 +84,6 @@ async def _started(stack: contextlib.AsyncExitStack, config: PeerConfig) -> Peer
     stack.push_async_callback(peer.stop)
     await peer.start()
     return peer
-
-
-def _free_ports() -> tuple[int, int]:
-    """Return a port that is free for UDP and TCP, and another that is free for TCP."""
-    while True:
-        with socket.socket() as api, socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            api.bind(("127.0.0.1", 0))
-            with contextlib.suppress(OSError):
-                udp.bind(tcp.getsockname())
-                return tcp.getsockname()[1], api.getsockname()[1]
 
 
 @on_every_loop
@@ -253,7 +243,7 @@ async def test_a_start_that_fails_half_way_leaves_nothing_open(tmp_path: Path) -
     """The API port is taken: the error names it, and the peer port and the folder are free again."""
     async with contextlib.AsyncExitStack() as stack:
         network_folder = NetworkFolder(tmp_path / "test")
-        port, _ = _free_ports()
+        port, _ = free_ports()
         with socket.create_server(("127.0.0.1", 0)) as taken:
             config = PeerConfig(
                 network=network_folder.found("test"),
