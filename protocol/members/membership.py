@@ -24,7 +24,7 @@ from protocol.members.news import News, subject_of
 from protocol.members.pings import Pings
 from protocol.members.probes import Probes
 from protocol.members.relays import Relays
-from protocol.members.spreading import COMPANY_SHARE, SOON_S, Spreading
+from protocol.members.spreading import Spreading
 from protocol.members.suspicion import Suspicions
 from protocol.members.table import Member, MemberTable
 from protocol.messages import Ack, Gossip, IndirectAck, LeaderClaim, Message, Ping, PingRequest, Sync
@@ -331,19 +331,10 @@ class Membership:
                 self._heard_again(subject, evidence.author)
         return is_outdated
 
-    def _heard_news(
-        self, evidence: Evidence, was_living: bool, now: float, effects: list[MachineEffect]
-    ) -> None:
+    def _heard_news(self, evidence: Evidence, was_living: bool, now: float, effects: list[MachineEffect]) -> None:
         member = self.table.find(subject_of(evidence))
         assert member is not None, "news is about members"
-        is_refusal = isinstance(evidence, Accusation) and evidence.kind == "refused"
-        if not is_refusal and member.is_living == was_living:
-            pause_s = self._local.config.suspicion_min_s * COMPANY_SHARE
-        elif self._local.peer_id in member.accusations:
-            pause_s = self._local.config.gossip_interval_s  # it saw the crash itself: so did others that held a link
-        else:
-            pause_s = SOON_S
-        self._spreading.schedule(now=now, pause_s=pause_s)
+        self._spreading.pass_on(evidence, member, is_change=member.is_living != was_living, now=now)
         if not isinstance(evidence, Accusation) or not member.is_living:
             return
         if evidence.kind == "refused":

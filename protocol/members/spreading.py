@@ -11,7 +11,7 @@ from protocol.members.news import News
 from protocol.members.pings import Pings, pages_of
 from protocol.members.table import Member, MemberTable
 from protocol.messages import Gossip
-from protocol.statements import Leave
+from protocol.statements import Accusation, Evidence, Leave
 
 SOON_S = 0.01
 """Word waits so long for company before the first message: peers that join or die together share datagrams."""
@@ -57,6 +57,16 @@ class Spreading:
         """Plan a round of gossip when there is urgent news: after a pause, and never two within one interval."""
         if self._news.is_urgent:
             self._round_due = min(self._round_due, max(now + pause_s, self._rounds_from))
+
+    def pass_on(self, evidence: Evidence, about: Member, *, is_change: bool, now: float) -> None:
+        """Plan a round for what somebody told; ``is_change`` when a member fell or rose by it."""
+        config = self._local.config
+        if not is_change and not (isinstance(evidence, Accusation) and evidence.kind == "refused"):
+            self.schedule(now=now, pause_s=config.suspicion_min_s * COMPANY_SHARE)
+        elif self._local.peer_id in about.accusations:  # it saw the crash itself: so did others that held a link
+            self.schedule(now=now, pause_s=config.gossip_interval_s)
+        else:
+            self.schedule(now=now)
 
     def introduce(self, newcomer: Member, *, now: float) -> None:
         """Tell everybody of a peer that nobody else introduces; each boot once."""
