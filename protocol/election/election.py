@@ -356,6 +356,7 @@ class Election:
             return
         named = council_hash(request.council)
         effects.extend(self._station.promise_vote(request.ballot, named, now=now))
+        self._roles.give_up_campaign(now)  # its term is below the promise now, and it could still be won
         if self.leader != sender:
             self._roles.become_follower(now, for_another=request.is_merge)  # the vote fences the leader before
             self._roles.yield_to(sender, now)

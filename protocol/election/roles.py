@@ -124,6 +124,12 @@ class Roles:
             self._failures += 1
             self.plan(now, pause_s=self._backoff_s())
 
+    def give_up_campaign(self, now: float) -> None:
+        """End the own attempt, if there is one, whatever it has come to."""
+        if self.candidacy.campaign is not None:
+            self.candidacy.abandon()
+            self.plan(now)
+
     def plan(self, now: float, *, pause_s: float = 0.0) -> None:
         """Set the time of the next own step: patience with a leader, else the turn in the council.
 

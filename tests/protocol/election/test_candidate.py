@@ -18,7 +18,7 @@ from protocol.messages import (
     VoteRequest,
 )
 from protocol.statements import Vote
-from tests.protocol.election.papers import FIVE, ballot, certificate, follower, names, newcomer, told, vote
+from tests.protocol.election.papers import FIVE, ballot, certificate, follower, names, newcomer, told, vote, vote_request
 from tests.protocol.election.town import electorate, id_of, ids
 
 ON = ballot(1, 0)
@@ -226,6 +226,20 @@ def test_candidate_follows_whoever_won_before() -> None:
         Report(LeaderChanged(proof)),
         Persist(effects[-1].promise),  # type: ignore[union-attr]
     ]
+
+
+def test_candidate_that_votes_for_another_does_not_win_its_own_term_any_more() -> None:
+    """It would lead below its own promise: swizzle, 20 peers, seed 53."""
+    subject = candidate()
+    given = subject.handle(vote_request(3, term=2), id_of(3), 0.003)
+    assert any(isinstance(message, VoteReply) and message.vote for _, message in told(given))
+
+    for voter in (1, 2):
+        voted(subject, voter, vote(voter, ON, FIVE))
+
+    assert subject.role == "follower" and subject.leader is None
+    subject.check_invariants()
+    assert subject.next_deadline() < 10, "it tries again, should the other not win"
 
 
 def test_voter_with_a_lost_promise_only_asks() -> None:
