@@ -9,14 +9,15 @@ from simulations.scenario import Scenario
 from simulations.scenario_file import load
 from simulations.simulation import Simulation
 
-SHRUNKEN = load(Path(__file__).parent / "found" / "ten-days-ahead.toml")
+FOUND = Path(__file__).parent / "found"
 
 
 @pytest.mark.parametrize(
     ("scenario", "seed"),
     [
-        pytest.param(SHRUNKEN, 12, id="cut off with a liar, a peer wrote ten days ahead"),
+        pytest.param(load(FOUND / "ten-days-ahead.toml"), 12, id="cut off with a liar, a peer wrote ten days ahead"),
         pytest.param(swizzle(12), 12, id="the same before its schedule was made smaller"),
+        pytest.param(load(FOUND / "own-term-won-late.toml"), 53, id="a candidate won its term after a vote for another"),
         pytest.param(swizzle(4), 4, id="a holder answered with the version before one that expired"),
     ],
 )
