@@ -18,7 +18,17 @@ from protocol.messages import (
     VoteRequest,
 )
 from protocol.statements import Vote
-from tests.protocol.election.papers import FIVE, ballot, certificate, follower, names, newcomer, told, vote, vote_request
+from tests.protocol.election.papers import (
+    FIVE,
+    ballot,
+    certificate,
+    follower,
+    names,
+    newcomer,
+    told,
+    vote,
+    vote_request,
+)
 from tests.protocol.election.town import electorate, id_of, ids
 
 ON = ballot(1, 0)
