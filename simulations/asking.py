@@ -1,6 +1,6 @@
 """Asks simulated peers for the clients: as code of the asked peer's own process, without its API."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from node.errors import OperationError
@@ -33,20 +33,28 @@ class ClusterAnswerers:
 
     async def ask(self, name: str, operation: Operation) -> None:
         """Let a peer do what ``operation`` says; see ``Answerers``."""
+        losses = {peer.name: peer.disk.losses for peer in self._cluster.peers}
         answer = await self._cluster.ask(self._peers[name], lambda running: _asked(running, operation))
         operation.version = answer.version
         if isinstance(answer, WriteReceipt):
             operation.holders, operation.wanted = tuple(answer.holders), answer.wanted
-            operation.on_disk = self._on_disk(operation)
+            operation.on_disk = self._on_disk(operation, losses)
         else:
             operation.value, operation.seen = answer.value, answer.seen
 
-    def _on_disk(self, write: Operation) -> tuple[str, ...]:
-        """Return the named holders that have an acknowledged version on disk, or a newer one."""
+    def _on_disk(self, write: Operation, losses: Mapping[str, int]) -> tuple[str, ...]:
+        """Return the named holders that have an acknowledged version on disk, or a newer one.
+
+        A disk that was destroyed since the write began may have had it: ``losses`` counts by peer, as it was then.
+        """
         place, stamp = key_digest(write.key, open_network=False), stamp_of_version(write.version)
-        disks = {peer.peer_id.hex(): peer.disk for peer in self._cluster.peers}
-        kept = {holder: disks[holder].records.read(place) for holder in write.holders if holder in disks}
-        return tuple(holder for holder, record in kept.items() if record is not None and record.stamp >= stamp)
+        peers = {peer.peer_id.hex(): peer for peer in self._cluster.peers}
+        having = []
+        for peer in (peers[holder] for holder in write.holders if holder in peers):
+            record = peer.disk.records.read(place)
+            if (record is not None and record.stamp >= stamp) or peer.disk.losses > losses[peer.name]:
+                having.append(peer.peer_id.hex())
+        return tuple(having)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ class Operation:
     """How many holders the write should have."""
 
     on_disk: tuple[str, ...] = ()
-    """Those of ``holders`` whose disk had it, or a newer version, at the moment of the answer."""
+    """Those of ``holders`` whose disk had it, or a newer version, at the moment of the answer, or was destroyed since
+    the write began."""
 
     seen: tuple[str, ...] = ()
     """The versions that holders told the asked peer of a read."""
