@@ -16,7 +16,7 @@ from protocol.statements import Accusation, Evidence, Leave
 SOON_S = 0.01
 """Word waits so long for company before the first message: peers that join or die together share datagrams."""
 
-COMPANY_SHARE = 0.125
+COMPANY_SHARE = 0.25
 """Word of silence, and of its refutation, waits at each peer for so much of the shortest suspicion: it weighs nothing
 yet, and where links are bad there is always more of it. All hear of it well within the time to refute."""
 
