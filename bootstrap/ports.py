@@ -150,7 +150,7 @@ def assign_port(*, first: int, free: Free, own: Container[int], option: str) -> 
     """
     for port in range(first, first + _SINGLE_PORTS_TRIED_MAX):
         around = range(max(first, port - NEIGHBOURS_LOOKED_AT + 1), port + NEIGHBOURS_LOOKED_AT)
-        if port not in own and free(port) and all(each in own or free(each) for each in around):
+        if port not in own and all(each in own or free(each) for each in around):
             return port
     raise ConfigError(f"no port from {first} to {port} is free", next_step=f"choose one with {option}")
 

@@ -128,12 +128,6 @@ class SimLoop(base_events.BaseEventLoop):
         self._ready.append(handle)
         return handle
 
-    def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> SimTimer:
-        """Set a timer on the current process's clock, so many seconds from now."""
-        return self.call_at(self.time() + delay, callback, *args, context=context)
-
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> SimTimer:
@@ -165,17 +159,11 @@ class SimLoop(base_events.BaseEventLoop):
             handle = self._ready.popleft()
             if handle._cancelled:
                 continue
-            context = handle._context
-            process: Process | None = context.get(current)
-            if process is not None and process.state is not RUNNING:
+            process: Process | None = handle._context.get(current)
+            if process is None or process.state is RUNNING:
+                handle._run()
+            else:
                 process.backlog.append(handle)
-                continue
-            try:
-                context.run(handle._callback, *handle._args)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as error:
-                self.failures.append(error)
 
     def _advance(self) -> None:
         """Go to the next event and release it, with those of the same instant or, now and then, of a small window."""

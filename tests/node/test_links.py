@@ -15,6 +15,7 @@ from protocol.ids import PeerId
 from protocol.statements import Address, Descriptor
 from tests.loops import on_every_loop
 from tests.node.tcp_peers import ALICE, BOB, CAROL, descriptor_of, hello_of, open_port
+from tests.ports import free_ports
 from tests.waiting import until
 
 
@@ -38,14 +39,6 @@ async def _observer() -> AsyncIterator[_Observer]:
         yield observer
     finally:
         await observer.links.close()
-
-
-async def _free_port() -> int:
-    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-    port = int(server.sockets[0].getsockname()[1])
-    server.close()
-    await server.wait_closed()
-    return port
 
 
 @on_every_loop
@@ -104,7 +97,7 @@ async def test_a_new_boot_of_a_peer_gets_a_new_link(tmp_path: Path) -> None:
 async def test_a_refused_connection_names_the_boot_that_was_looked_for() -> None:
     """Refused is what makes a crash a verdict within milliseconds (DESIGN section 6)."""
     async with asyncio.timeout(30), _observer() as alice:
-        port = await _free_port()
+        port, _ = free_ports()
         alice.links.try_connection(descriptor_of(BOB, port, boot=3))
         await until(lambda: alice.refused)
         alice.links.keep((descriptor_of(CAROL, port, boot=4),))

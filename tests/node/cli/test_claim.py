@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_ports
 from tests.running import PAIR, Home
 from tests.waiting import until_blocking
 
@@ -22,7 +22,8 @@ pytestmark = pytest.mark.processes
 @contextlib.contextmanager
 def claiming(home: Home) -> Iterator["subprocess.Popen[bytes]"]:
     """Run one peer in the foreground, as a container does; it is stopped in good order."""
-    command = [str(PAIR), "start", "--claim", "--no-zeroconf", f"--port={free_port()}", f"--api-port={free_port()}"]
+    port, api_port = free_ports()
+    command = [str(PAIR), "start", "--claim", "--no-zeroconf", f"--port={port}", f"--api-port={api_port}"]
     process = subprocess.Popen(
         [*home.inside, *command], env=home.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -33,13 +34,6 @@ def claiming(home: Home) -> Iterator["subprocess.Popen[bytes]"]:
         _, shown = process.communicate(timeout=30)
         print(shown.decode())
     assert process.returncode == 0
-
-
-def free_port() -> int:
-    """A port that was free a moment ago, for UDP and TCP in practice."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 def running(home: Home, count: int) -> dict[int | None, dict[str, Any]]:
