@@ -1,7 +1,7 @@
 """The leader: heartbeats to the council, the lease that their acks carry, and reasons to be elected again.
 
 A leader whose lease ended has *lapsed*: it acts no more and follows nobody, but goes on sending heartbeats until
-somebody else is elected or it stands again; should a majority still accept it, it leads on in the same term.
+somebody else is elected or its patience ends; should a majority accept it before, it leads on in the same term.
 """
 
 import math

@@ -247,8 +247,9 @@ class Roles:
             effects.append(Tell(leadership.rivals.rival.ballot.peer_id, leadership.announcement()))
 
     def _step_follower(self, now: float, effects: list[MachineEffect]) -> None:
-        """Stand, or ask a council member whom it follows."""
+        """Stand, or ask a council member whom it follows; a lapsed lead ends here, and with it its heartbeats."""
         station = self._station
+        self.leadership = None  # as long as they came, those who follow it would cling to it and vote for nobody
         if station.may_stand:
             self.become_candidate(now, effects)
             return

@@ -18,6 +18,7 @@ FOUND = Path(__file__).parent / "found"
         pytest.param(load(FOUND / "ten-days-ahead.toml"), 12, id="cut off with a liar, a peer wrote ten days ahead"),
         pytest.param(swizzle(12), 12, id="the same before its schedule was made smaller"),
         pytest.param(load(FOUND / "own-term-won-late.toml"), 53, id="a candidate won its term after it voted on"),
+        pytest.param(load(FOUND / "three-leaders-lapsed.toml"), 26, id="three leaders lapsed and none fell silent"),
         pytest.param(swizzle(4), 4, id="a holder answered with the version before one that expired"),
     ],
 )

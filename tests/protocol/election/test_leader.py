@@ -4,6 +4,8 @@ import pytest
 
 from protocol.config import LOCAL
 from protocol.effects import LeaderChanged, MachineEffect, Report, RoleChanged, Tell
+from protocol.election import Election
+from protocol.election.promises import NO_BALLOT
 from protocol.messages import (
     Announce,
     CertificateRequest,
@@ -11,7 +13,9 @@ from protocol.messages import (
     Heartbeat,
     HeartbeatAck,
     LeaderClaim,
+    PreVoteReply,
     PreVoteRequest,
+    VoteReply,
     VoteRequest,
 )
 from tests.protocol.election.papers import (
@@ -22,14 +26,27 @@ from tests.protocol.election.papers import (
     lead_on,
     leader,
     names,
+    newcomer,
     release,
     told,
+    vote,
 )
 from tests.protocol.election.town import electorate, id_of, ids
 
 BEAT_S = LOCAL.heartbeat_interval_s
 LEASE_S = LOCAL.lease_s
 SETTLED_S = LOCAL.view_settle_s
+
+
+def elected_outside_its_council() -> Election:
+    """Return the machine of peer 8, elected in term 1 by itself and peer 9, that then meets seven lower ids."""
+    subject = newcomer(8, sees=(8, 9))
+    on = ballot(1, 8)
+    subject.handle(PreVoteReply(ballot=on, granted=True, highest=NO_BALLOT), id_of(9), 0.0)
+    subject.handle(VoteReply(ballot=on, highest=on, vote=vote(9, on, (8, 9))), id_of(9), 0.0)
+    assert subject.role == "leader"
+    subject.electorate_changed(electorate(range(10)), 0.0)
+    return subject
 
 
 def test_heartbeats_go_to_the_council_only() -> None:
@@ -108,6 +125,17 @@ def test_lapsed_leader_follows_its_successor() -> None:
     assert subject.leader == id_of(2)
     acknowledge(subject, by=(1, 2, 3, 4), sequence=1, now=1.003)
     assert subject.role == "follower"
+
+
+def test_lapsed_leader_that_may_not_vote_falls_silent() -> None:
+    """Its followers cling to it for as long as its heartbeats come, so that nobody else could be elected."""
+    subject = elected_outside_its_council()
+    beats = []
+    while subject.next_deadline() <= 5.0:
+        now = subject.next_deadline()
+        beats += [now for name in names(subject.wake(now, 0.0)) if name == "Heartbeat"]
+
+    assert LEASE_S < max(beats) <= LEASE_S + 2 * LOCAL.election_timeout_s
 
 
 def test_unproved_higher_ballot_does_not_depose_a_leader() -> None:

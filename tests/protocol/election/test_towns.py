@@ -189,6 +189,25 @@ def test_many_lone_leaders_unite() -> None:
     assert subject.run(1.7, until=subject.is_united)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_three_sides_unite_when_none_has_a_majority_of_the_common_council(seed: int) -> None:
+    """All three leases end before anybody unites the sides, and two of the leaders may not vote, so cannot stand."""
+    subject = town(16, seed=seed)
+    groups = {number: 0 if number in (0, 1, 3) else 2 if number in (6, 13, 14, 15) else 1 for number in range(16)}
+    part(subject, groups)
+    subject.run(4.0)
+    leads = {groups[leader]: leader for leader in subject.leaders()}
+    subject.hand_over(leads[1], 10)
+    subject.hand_over(leads[2], 15)
+    subject.run(1.0)
+    assert {10, 15} < set(subject.leaders())
+
+    subject.cut = lambda _sender, _receiver: False
+    subject.all_see_all()
+
+    assert subject.run(2.0, until=subject.is_united)
+
+
 @pytest.mark.parametrize("ends", [(0, 2), (0, 4), (1, 3)])
 @pytest.mark.parametrize("is_one_way", [False, True])
 def test_cuts_between_two_peers_never_make_leaders_take_turns(ends: tuple[int, int], is_one_way: bool) -> None:
