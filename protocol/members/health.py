@@ -1,7 +1,8 @@
 """Lifeguard's local health multiplier: a peer that misses much suspects itself first.
 
-Lifeguard 2017, section "Local Health Aware Probe": the score rises with failed probes, missing nacks and own
-refutations, here also with wake-ups that came late, and falls with each good probe.
+Lifeguard 2017, section "Local Health Aware Probe": the score rises with nacks that were lost and own refutations, here
+also with wake-ups that came late, and falls with each good probe. Departure: silence alone, even of all others, is no
+illness of this peer (``protocol.members.probes``).
 """
 
 

@@ -1,8 +1,10 @@
 """Probes: each member in turn is asked whether it lives, first directly, then through others.
 
-SWIM 2002, section 3.1, over a shuffled order (section 4.3); Lifeguard 2017 stretches times by the local health and
-counts the helpers whose nack did not come. Departure: the second stage never ends sooner after its true start than
-one probe timeout, so that a process that woke late still reads the answers that waited for it.
+SWIM 2002, section 3.1, over a shuffled order (section 4.3); Lifeguard 2017 stretches times by the local health.
+Departures: the second stage never ends sooner after its true start than one probe timeout, so that a process that woke
+late still reads the answers that waited for it. And a helper whose nack does not come is no sign of bad health yet, but
+is probed itself: if it answers, its word was lost on the way, and that counts. If it does not, this peer is cut off from
+both, and finds out within seconds from how many more (decision 0012).
 """
 
 from dataclasses import dataclass, field
@@ -19,6 +21,10 @@ PROBES_OPEN_MAX = 64
 """Probes at once: one of the round, and one for each link that was lost a moment ago."""
 
 
+CHECKS_OPEN_MAX = 8
+"""Helpers that are probed at once because they said nothing: what a lone peer finds out, and tells, in half a second."""
+
+
 @dataclass(slots=True)
 class Probe:
     """A member that was asked and did not answer yet."""
@@ -28,6 +34,9 @@ class Probe:
     started_at: float
     due: float
     """When the stage ends: the direct one, then the one through helpers."""
+
+    is_check: bool = False
+    """Whether it asks a helper whose nack did not come."""
 
     is_indirect: bool = False
     helpers: dict[PeerId, bool] = field(default_factory=dict)
@@ -46,6 +55,9 @@ class Probes:
         self._health = health
         self._order: list[PeerId] = []
         self._open: dict[PeerId, Probe] = {}
+        self._unheard: dict[PeerId, None] = {}
+        """Helpers that said nothing, to be asked at the end of this wake."""
+
         self._next_at = now + local.random.random() * local.config.probe_interval_s
 
     @property
@@ -53,7 +65,7 @@ class Probes:
         """When the next step is due."""
         return min(self._next_at, *[probe.due for probe in self._open.values()]) if self._open else self._next_at
 
-    def start(self, member: Member, *, now: float) -> list[MachineEffect]:
+    def start(self, member: Member, *, now: float, is_check: bool = False) -> list[MachineEffect]:
         """Probe ``member`` now; does nothing while a probe of it is open."""
         if member.peer_id in self._open or len(self._open) >= PROBES_OPEN_MAX:
             return []
@@ -63,6 +75,7 @@ class Probes:
             sequence=self._pings.last_sequence,
             started_at=now,
             due=now + self._local.config.probe_timeout_s * self._health.factor,
+            is_check=is_check,
         )
         return [ping]
 
@@ -92,6 +105,7 @@ class Probes:
         for probe in list(self._open.values()):
             if probe.due <= now and not probe.is_indirect:
                 effects += self._ask_helpers(probe, now=now)
+        effects += self._check_helpers(now=now)
         if self._next_at <= now:
             self._next_at = now + self._local.config.probe_interval_s * self._health.factor
             member = self._next_member()
@@ -106,8 +120,7 @@ class Probes:
             if probe.due > now or not probe.is_indirect:
                 continue
             del self._open[probe.peer_id]
-            missing = sum(not told for told in probe.helpers.values())
-            self._health.worsen(missing if probe.helpers else 1)
+            self._unheard.update({helper: None for helper, has_told in probe.helpers.items() if not has_told})
             member = self._table.find(probe.peer_id)
             if member is not None and member.is_living:
                 silent.append(member)
@@ -116,15 +129,20 @@ class Probes:
     def resume(self, *, now: float) -> None:
         """This process did not run: open probes prove nothing; the round goes on at once."""
         self._open.clear()
+        self._unheard.clear()
         self._next_at = min(self._next_at, now)
 
     def check_invariants(self) -> None:
         """Assert that open probes are bounded."""
         assert len(self._open) <= PROBES_OPEN_MAX
+        assert sum(probe.is_check for probe in self._open.values()) <= CHECKS_OPEN_MAX
 
     def _succeed(self, probe: Probe) -> None:
         del self._open[probe.peer_id]
-        self._health.improve()
+        if probe.is_check:
+            self._health.worsen()
+        else:
+            self._health.improve()
 
     def _next_member(self) -> Member | None:
         """Return the next in the round that may be probed; those of an earlier run are asked elsewhere."""
@@ -138,6 +156,17 @@ class Probes:
                     return member
         return None
 
+    def _check_helpers(self, *, now: float) -> list[MachineEffect]:
+        """Probe the helpers that said nothing; each that does not answer leads to more of them."""
+        effects: list[MachineEffect] = []
+        places = CHECKS_OPEN_MAX - sum(probe.is_check for probe in self._open.values()) if self._unheard else 0
+        members = map(self._table.find, self._unheard)
+        silent = [member for member in members if member is not None and member.state == "alive"]
+        for member in silent[: max(0, places)]:
+            effects += self.start(member, now=now, is_check=True)
+        self._unheard.clear()
+        return effects
+
     def _ask_helpers(self, probe: Probe, *, now: float) -> list[MachineEffect]:
         """Ask others to ping, and ping once more: with two members there is nobody else."""
         config, factor = self._local.config, self._health.factor
@@ -148,7 +177,7 @@ class Probes:
         able = [
             member.peer_id
             for member in self._table.living_others()
-            if member.state == "alive" and member.peer_id != probe.peer_id
+            if member.state == "alive" and member.peer_id not in self._open  # those may be silent as well
         ]
         helpers = self._local.random.sample(able, min(len(able), config.indirect_probes))
         probe.helpers = dict.fromkeys(helpers, False)

@@ -129,7 +129,16 @@ def run_until(subject: Membership, end: float, *, now: float = START) -> list[Ma
     return effects
 
 
+def answered(subject: Membership, effects: Sequence[MachineEffect], *, now: float) -> None:
+    """Let everybody who is pinged answer at once."""
+    for effect in effects:
+        if isinstance(effect, Tell) and isinstance(effect.message, Ping):
+            ack = Ack(sequence=effect.message.sequence, wall_ms=0, receiver_boot=1)
+            subject.handle(ack, sender=effect.peer_id, now=now)
+
+
 __all__ = [
-    "ME", "START", "accusation", "changes", "descriptor", "evidence_in", "gossip", "identity", "leave", "member",
-    "membership", "messages", "peer_id", "proved", "receivers", "run_until", "samples", "state", "tell", "tried",
+    "ME", "START", "accusation", "answered", "changes", "descriptor", "evidence_in", "gossip", "identity",
+    "leave", "member", "membership", "messages", "peer_id", "proved", "receivers", "run_until", "samples", "state",
+    "tell", "tried",
 ]  # fmt: skip

@@ -8,10 +8,12 @@ from protocol.config import LOCAL
 from protocol.effects import TimeSample
 from protocol.ids import PeerId
 from protocol.members import Member, Membership
+from protocol.members.probes import CHECKS_OPEN_MAX
 from protocol.messages import Ack, Gossip, IndirectAck, Ping, PingRequest
 from tests.protocol.members.subject import (
     START,
     accusation,
+    answered,
     changes,
     descriptor,
     evidence_in,
@@ -152,21 +154,57 @@ def test_helper_says_that_it_lives_when_the_target_is_silent() -> None:
     assert IndirectAck(sequence=77, target=peer_id(3), reached=False) in messages(effects, to=2)
 
 
-def test_missing_nacks_make_the_peer_doubt_itself() -> None:
-    """Lifeguard 2017: probes slow down when this peer itself seems to be cut off."""
-    pauses = []
-    for nacks in (True, False):
+def silent_helpers(subject: Membership) -> tuple[list[PeerId], list[PeerId]]:
+    """Let the first probe end without any word; return its helpers, and whom the subject asks at once then."""
+    first_probe(subject)
+    helpers = receivers(subject.wake(now=START + 0.15, late_by=0.0), PingRequest)
+    asked = receivers(subject.wake(now=START + 0.5, late_by=0.0), Ping)
+    return helpers, asked
+
+
+def test_helpers_that_say_nothing_are_asked_themselves() -> None:
+    """Lifeguard 2017 sends a nack to tell a lost helper from a lost target."""
+    helpers, asked = silent_helpers(membership(*OTHERS))
+
+    assert len(helpers) == LOCAL.indirect_probes and set(helpers) <= set(asked)
+
+
+def test_silent_helper_that_answers_makes_the_peer_doubt_itself() -> None:
+    """Its word was lost on the way here: probes slow down (Lifeguard 2017)."""
+    probed = []
+    for has_nacks in (True, False):
         subject = membership(*OTHERS)
         target, sequence = first_probe(subject)
         for helper in receivers(subject.wake(now=START + 0.15, late_by=0.0), PingRequest):
-            if nacks:
+            if has_nacks:
                 word = IndirectAck(sequence=sequence, target=target, reached=False)
                 subject.handle(word, sender=helper, now=START + 0.3)
-        subject.wake(now=START + 0.5, late_by=0.0)
-        subject.handle(ack(2), sender=target, now=START + 0.5)
-        pauses.append(next_ping_at(subject, after=START + 0.5) - START)
+        probed.append(probes_between(subject, START + 0.5, START + 5.0))
 
-    assert pauses[0] < pauses[1]
+    assert probed[0] > probed[1]
+
+
+def test_silent_helper_that_stays_silent_is_no_reason_to_doubt_oneself() -> None:
+    """This peer is cut off from it: it accuses that one as well, and asks as often as ever."""
+    subject = membership(*OTHERS)
+    helpers, _ = silent_helpers(subject)
+
+    run_until(subject, START + 1.0)
+
+    assert all(member_of(subject, helper).state == "suspect" for helper in helpers)
+
+
+def test_checks_of_helpers_are_bounded() -> None:
+    """A lone peer does not accuse hundreds of others in one second."""
+    subject = membership(*range(2, 200))
+    now = START
+    while now < START + 5:
+        now = max(now, subject.next_deadline())
+        subject.wake(now=now, late_by=0.0)
+        subject.check_invariants()
+    accused = sum(member.state == "suspect" for member in subject.table)
+
+    assert 4 * CHECKS_OPEN_MAX < accused <= 10 * (CHECKS_OPEN_MAX + 1)
 
 
 def test_suspect_is_asked_for_a_last_word_and_then_declared_failed() -> None:
@@ -273,10 +311,12 @@ def member_of(subject: Membership, who: PeerId) -> Member:
     return found
 
 
-def next_ping_at(subject: Membership, *, after: float) -> float:
-    """Return when the subject starts its next probe, all answers missing."""
-    now = after
-    while True:
+def probes_between(subject: Membership, begin: float, end: float) -> int:
+    """Return how often the subject pings from ``begin`` to ``end``, while everybody answers."""
+    now, count = begin, 0
+    while now <= end:
+        effects = subject.wake(now=now, late_by=0.0)
+        count += len(receivers(effects, Ping))
+        answered(subject, effects, now=now)
         now = max(now, subject.next_deadline())
-        if receivers(subject.wake(now=now, late_by=0.0), Ping):
-            return now
+    return count

@@ -140,6 +140,22 @@ def test_lossy_network_condemns_nobody(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("count", "few"), [(5, 1), (5, 2), (30, 1), (30, 6), (30, 15)])
+def test_each_side_of_a_cut_knows_within_seconds_who_is_left(count: int, few: int, seed: int) -> None:
+    """The smaller side as well: whoever gets no answer from most of the others is cut off, not unwell."""
+    subject = cluster(count, seed=seed)
+    left, right = range(1, few + 1), range(few + 1, count + 1)
+
+    subject.cut(left, right)
+
+    def is_split() -> bool:
+        return all(subject.sees(number, side) for side in (left, right) for number in side)
+
+    assert subject.run_until(is_split, within_s=12) is not None
+    assert subject.run_until(lambda: None not in subject.leaders(), within_s=2) is not None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_islands_merge_after_a_cut(seed: int) -> None:
     """The failed are remembered, asked now and then, and refute; one return makes the peers ask the others."""
     subject = cluster(10, seed=seed)
