@@ -61,7 +61,7 @@ BOUNDS: Final[dict[str, dict[str, str]]] = {
         "protocol/election/promises.py": "Promises._told_by",
         "protocol/members/crashes.py": "Crashes._cases",
         "protocol/members/news.py": "News._items News._by_encoding News._ranks",
-        "protocol/members/probes.py": "Probes._order",
+        "protocol/members/probes.py": "Probes._order Probes._unheard",
         "protocol/members/spreading.py": "Spreading._newcomers",
         "protocol/members/suspicion.py": "Suspicions._running",
         "protocol/members/table.py": "MemberTable._members MemberTable._ids MemberTable._by_short MemberTable._before"
