@@ -176,8 +176,7 @@ class Core:
 
     def _ask_contacts(self, now: float, effects: list[Effect]) -> None:
         if self._joining.next_deadline() <= now:
-            table = self.membership.table
-            addresses = frozenset(member.descriptor.address for member in table if member.is_living)
+            addresses = frozenset([descriptor.address for descriptor in self.membership.table.living_descriptors])
             self._take(self._joining.wake(own=self.descriptor, members=addresses, now=now), now, effects)
 
     # Messages

@@ -33,7 +33,7 @@ class ClusterAnswerers:
 
     async def ask(self, name: str, operation: Operation) -> None:
         """Let a peer do what ``operation`` says; see ``Answerers``."""
-        losses = {peer.name: peer.disk.losses for peer in self._cluster.peers}
+        losses = {} if operation.kind == "get" else {peer.name: peer.disk.losses for peer in self._cluster.peers}
         answer = await self._cluster.ask(self._peers[name], lambda running: _asked(running, operation))
         operation.version = answer.version
         if isinstance(answer, WriteReceipt):

@@ -151,5 +151,6 @@ class AntiEntropy:
         self._due = now + self._pause_s * (0.75 + 0.5 * self._local.random.random())
 
     def _random_partner(self) -> PeerId | None:
-        partners = [member.peer_id for member in self._table.living_others() if member.state == "alive"]
+        passed_over = {self._local.peer_id, *self._table.suspects}
+        partners = [peer_id for peer_id in self._table.living if peer_id not in passed_over]
         return self._local.random.choice(partners) if partners else None

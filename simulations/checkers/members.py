@@ -1,8 +1,10 @@
 """Members: the dead are found, nobody is invented, and no term rises beyond what elections explain."""
 
+from operator import attrgetter
 from typing import Final
 
 from protocol.config import PROFILES
+from protocol.ids import PeerId
 from protocol.limits import TERM_JUMP_MAX
 from simulations.checkers.checker import OutsideContext, OutsideWatch
 from simulations.checkers.names import name_of, peers_by_id
@@ -11,6 +13,9 @@ from simulations.outside import PeerSeen
 _FOUND_AFTER_S: Final = 15.0
 """Time within which a silent peer is found by everybody, with the shortest suspicion of the local profile: several
 times the longest suspicion, for observers whose own health is bad have more patience."""
+
+
+_ID_OF: Final = attrgetter("peer_id")
 
 
 class DeadAreFound(OutsideWatch):
@@ -66,10 +71,10 @@ class TablesAreBounded(OutsideWatch):
 
     def scanned(self, at_s: float) -> None:
         """Look at all tables."""
-        known = {*self._peers, *self.context.cluster.guests}
+        known: set[PeerId] = {*self._peers, *self.context.cluster.guests}
         for peer in self.context.cluster.running():
             self.count()
-            for invented in [member.peer_id for member in peer.table if member.peer_id not in known]:
+            for invented in sorted({*map(_ID_OF, peer.table)} - known):
                 self.violated(f"{peer.name} has {name_of(invented, self._peers)} in its table")
 
     def counts(self) -> str:
