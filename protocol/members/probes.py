@@ -2,9 +2,9 @@
 
 SWIM 2002, section 3.1, over a shuffled order (section 4.3); Lifeguard 2017 stretches times by the local health.
 Departures: the second stage never ends sooner after its true start than one probe timeout, so that a process that woke
-late still reads the answers that waited for it. And a helper whose nack does not come is no sign of bad health yet, but
-is probed itself: if it answers, its word was lost on the way, and that counts. If it does not, this peer is cut off from
-both, and finds out within seconds from how many more (decision 0012).
+late still reads the answers that waited for it. And a helper whose nack does not come is no sign of bad health yet,
+but is probed itself: if it answers, its word was lost on the way, and that counts. If it does not, this peer is cut off
+from both, and finds out within seconds from how many more (decision 0012).
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ PROBES_OPEN_MAX = 64
 
 
 CHECKS_OPEN_MAX = 8
-"""Helpers that are probed at once because they said nothing: what a lone peer finds out, and tells, in half a second."""
+"""Helpers that are probed at once because they said nothing: so many others a lone peer accuses in half a second."""
 
 
 @dataclass(slots=True)

@@ -4,7 +4,6 @@ from operator import attrgetter
 from typing import Final
 
 from protocol.config import PROFILES
-from protocol.ids import PeerId
 from protocol.limits import TERM_JUMP_MAX
 from simulations.checkers.checker import OutsideContext, OutsideWatch
 from simulations.checkers.names import name_of, peers_by_id
@@ -71,7 +70,7 @@ class TablesAreBounded(OutsideWatch):
 
     def scanned(self, at_s: float) -> None:
         """Look at all tables."""
-        known: set[PeerId] = {*self._peers, *self.context.cluster.guests}
+        known: set[bytes] = {*self._peers, *self.context.cluster.guests}
         for peer in self.context.cluster.running():
             self.count()
             for invented in sorted({*map(_ID_OF, peer.table)} - known):
