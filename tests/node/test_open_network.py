@@ -58,7 +58,7 @@ async def read_everywhere(peers: list[tuple[Peer, tuple[str, int]]], key: str) -
 
 
 async def test_stock_node_writes_and_reads_through_real_peers(tmp_path: Path) -> None:
-    """Issue 2, point 7: what a stock node sets every peer gets, and the other way round."""
+    """What a stock node sets every peer gets, and the other way round."""
     async with open_peers(tmp_path) as peers, stock_server(peers[0][1]) as stock:
         assert await stock.set("from-stock", "hello")
         assert await stock.set("bytes-from-stock", b"\xff\x00")

@@ -1,4 +1,4 @@
-"""A check that cannot fail is a defect: for each that a verdict lists, a test makes it fail (issue 3, item 4)."""
+"""A check that cannot fail is a defect: for each that a verdict lists, a test makes it fail."""
 
 import inspect
 from collections.abc import Callable

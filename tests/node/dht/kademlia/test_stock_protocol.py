@@ -193,7 +193,7 @@ async def test_flood_from_one_source_is_throttled(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_random_and_mutated_datagrams_change_nothing() -> None:
-    """Issue 2, bad input: no exception, no contact, no record, no task left."""
+    """No exception, no contact, no record, no task left."""
     wire = Wire()
     draw = random.Random(7)
     valid = b"\x00" + bytes(20) + msgspec.msgpack.encode(["store", [NODE_ID, KEY, b"value"]])

@@ -31,7 +31,7 @@ async def met(peer: OpenPeer, *servers: Server) -> None:
 
 
 async def test_stock_node_sets_what_peers_read() -> None:
-    """Issue 2, point 7: a stock node bootstraps to one peer; what it sets is written through the DHT."""
+    """A stock node bootstraps to one peer; what it sets is written through the DHT."""
     async with open_network(3) as network, stock_server(network.peers[0].address) as stock:
         assert await stock.set("text", "grüße")
         assert await stock.set("bytes", b"\xff\x00")
