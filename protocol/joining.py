@@ -89,13 +89,13 @@ class Joining:
         """Ask the contacts whose time has come and that are no living member's address."""
         effects: list[MachineEffect] = []
         for address, contact in self._contacts.items():
-            if contact.next_try > now:
+            if address in members:
+                contact.pause_s = self.config.join_retry_max_s  # all of them at once: each look takes the whole table
+            elif contact.next_try > now:
                 continue
-            if len(effects) >= _ASKED_AT_ONCE:
+            elif len(effects) >= _ASKED_AT_ONCE:
                 contact.next_try = now + _BURST_PAUSE_S
                 continue
-            if address in members:
-                contact.pause_s = self.config.join_retry_max_s
             else:
                 effects.append(self.ask(address, own=own, now=now))
             contact.next_try = now + contact.pause_s

@@ -42,6 +42,10 @@ class TableSeen(Protocol):
 
     def __iter__(self) -> Iterator[MemberSeen]: ...
     @property
+    def ids(self) -> tuple[PeerId, ...]:
+        """Ids of all members, ascending."""
+
+    @property
     def living(self) -> tuple[PeerId, ...]:
         """Ids of the living members, ascending."""
 

@@ -120,6 +120,11 @@ class MemberTable:
     def __len__(self) -> int:
         return len(self._ids)
 
+    @property
+    def ids(self) -> tuple[PeerId, ...]:
+        """Ids of all members in any state, ascending."""
+        return tuple(self._ids)
+
     def find(self, peer_id: PeerId) -> Member | None:
         """Return the member called ``peer_id``, if it is known."""
         return self._members.get(peer_id)

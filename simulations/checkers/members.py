@@ -1,6 +1,5 @@
 """Members: the dead are found, nobody is invented, and no term rises beyond what elections explain."""
 
-from operator import attrgetter
 from typing import Final
 
 from protocol.config import PROFILES
@@ -12,9 +11,6 @@ from simulations.outside import PeerSeen
 _FOUND_AFTER_S: Final = 15.0
 """Time within which a silent peer is found by everybody, with the shortest suspicion of the local profile: several
 times the longest suspicion, for observers whose own health is bad have more patience."""
-
-
-_ID_OF: Final = attrgetter("peer_id")
 
 
 class DeadAreFound(OutsideWatch):
@@ -73,7 +69,7 @@ class TablesAreBounded(OutsideWatch):
         known: set[bytes] = {*self._peers, *self.context.cluster.guests}
         for peer in self.context.cluster.running():
             self.count()
-            for invented in sorted({*map(_ID_OF, peer.table)} - known):
+            for invented in sorted(set(peer.table.ids) - known):
                 self.violated(f"{peer.name} has {name_of(invented, self._peers)} in its table")
 
     def counts(self) -> str:

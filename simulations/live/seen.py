@@ -41,6 +41,11 @@ class Table:
         return iter(self._rows.values())
 
     @property
+    def ids(self) -> tuple[PeerId, ...]:
+        """Ids of all members, ascending."""
+        return tuple(self._rows)
+
+    @property
     def living(self) -> tuple[PeerId, ...]:
         """Ids of the living members, ascending."""
         return tuple(row.peer_id for row in self if row.is_living)

@@ -192,6 +192,10 @@ class _Table:
         return iter(self.rows)
 
     @property
+    def ids(self) -> tuple[PeerId, ...]:
+        return tuple(row.peer_id for row in self.rows)
+
+    @property
     def living(self) -> tuple[PeerId, ...]:
         return tuple(row.peer_id for row in self.rows if row.is_living)
 
