@@ -7,7 +7,8 @@ refute at once (Lifeguard 2017, "Buddy System").
 import math
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from protocol.effects import Tell, TimeSample
 from protocol.ids import PeerId
@@ -32,8 +33,7 @@ PROMPT_PAUSE_S = 0.2
 """Least time between two messages that only show a member what it is accused of."""
 
 
-@dataclass(frozen=True, slots=True)
-class SentPing:
+class SentPing(msgspec.Struct, frozen=True):
     """A ping that may still be answered."""
 
     peer_id: PeerId
