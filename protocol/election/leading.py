@@ -33,6 +33,9 @@ class Leadership:
     def __init__(self, station: Station, certificate: Certificate, *, asked_votes_at: float, now: float) -> None:
         self.certificate: Final = certificate
         self.is_lapsed = False
+        self.falls_silent_at = math.inf
+        """When a lapsed lead ends: as long as its heartbeats came, its followers would cling to it."""
+
         self.rivals: Final = Rivals(station.config)
         self._station = station
         self._lease = Lease(holder=station.me, started_at=asked_votes_at, duration_s=station.rules.lease_s)
@@ -132,7 +135,7 @@ class Leadership:
         """Return when this leader has something to do."""
         heartbeat_at = self._heartbeat_at if self._station.other_councillors else math.inf
         if self.is_lapsed:
-            return heartbeat_at
+            return min(heartbeat_at, self.falls_silent_at)
         return min(heartbeat_at, self.lease_until, self._renew_at, self.rivals.next_deadline(self.side))
 
     def check_invariants(self) -> None:

@@ -192,7 +192,7 @@ class Roles:
         leadership.is_lapsed = not leadership.is_lapsed
         if leadership.is_lapsed:
             self._allegiance.drop(now=now)
-            self._stand_at = now + station.patience_s()
+            self._stand_at = leadership.falls_silent_at = now + station.patience_s()
             effects.extend(leadership.heartbeat(now))
             if station.rules.tells_lapse:
                 effects.extend(leadership.end_openly())
@@ -235,6 +235,9 @@ class Roles:
             assert self._stand_at < math.inf
 
     def _step_leader(self, leadership: Leadership, now: float, effects: list[MachineEffect]) -> None:
+        if leadership.is_lapsed and now >= leadership.falls_silent_at:
+            self.leadership = None
+            return
         if leadership.is_heartbeat_due(now):
             effects.extend(leadership.heartbeat(now))
         if leadership.must_renew(now):
@@ -247,9 +250,8 @@ class Roles:
             effects.append(Tell(leadership.rivals.rival.ballot.peer_id, leadership.announcement()))
 
     def _step_follower(self, now: float, effects: list[MachineEffect]) -> None:
-        """Stand, or ask a council member whom it follows; a lapsed lead ends here, and with it its heartbeats."""
+        """Stand, or ask a council member whom it follows."""
         station = self._station
-        self.leadership = None  # as long as they came, those who follow it would cling to it and vote for nobody
         if station.may_stand:
             self.become_candidate(now, effects)
             return

@@ -3,7 +3,7 @@
 SWIM 2002, section 3.1, over a shuffled order (section 4.3); Lifeguard 2017 stretches times by the local health.
 Departures: the second stage never ends sooner after its true start than one probe timeout, so that a process that woke
 late still reads the answers that waited for it. And a helper whose nack does not come is no sign of bad health yet,
-but is probed itself: if it answers, its word was lost on the way, and that counts. If it does not, this peer is cut off
+but is probed itself: if it answers, its word was lost or late, and that counts. If it does not, this peer is cut off
 from both, and finds out within seconds from how many more (decision 0012).
 """
 
@@ -139,7 +139,11 @@ class Probes:
 
     def _succeed(self, probe: Probe) -> None:
         del self._open[probe.peer_id]
-        if probe.is_check:
+        checks = [other for other in self._open.values() if other.is_check] if probe.is_check else []
+        if len(checks) >= self._local.config.indirect_probes:
+            for other in checks:  # so many said nothing because of a cut, which has just healed
+                other.is_check = False
+        elif probe.is_check:
             self._health.worsen()
         else:
             self._health.improve()
@@ -174,12 +178,10 @@ class Probes:
         probe.due = max(
             probe.started_at + config.probe_interval_s * factor, now + config.probe_timeout_s * factor
         )
-        able = [
-            member.peer_id
-            for member in self._table.living_others()
-            if member.state == "alive" and member.peer_id not in self._open  # those may be silent as well
-        ]
-        helpers = self._local.random.sample(able, min(len(able), config.indirect_probes))
+        alive = [member.peer_id for member in self._table.living_others() if member.state == "alive"]
+        asked = [peer_id for peer_id in alive if peer_id in self._open and peer_id != probe.peer_id]
+        helpers = self._some([peer_id for peer_id in alive if peer_id not in self._open], config.indirect_probes)
+        helpers += self._some(asked, config.indirect_probes - len(helpers))  # perhaps as silent: second best
         probe.helpers = dict.fromkeys(helpers, False)
         request = PingRequest(sequence=probe.sequence, target=probe.peer_id)
         effects: list[MachineEffect] = [Tell(helper, request) for helper in helpers]
@@ -187,3 +189,6 @@ class Probes:
         if member is not None:
             effects.append(self._pings.ping(member, now=now))
         return effects
+
+    def _some(self, peer_ids: list[PeerId], count: int) -> list[PeerId]:
+        return self._local.random.sample(peer_ids, min(len(peer_ids), count))

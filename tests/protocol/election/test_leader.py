@@ -27,6 +27,7 @@ from tests.protocol.election.papers import (
     leader,
     names,
     newcomer,
+    pre_vote_request,
     release,
     told,
     vote,
@@ -134,6 +135,19 @@ def test_lapsed_leader_that_may_not_vote_falls_silent() -> None:
     while subject.next_deadline() <= 5.0:
         now = subject.next_deadline()
         beats += [now for name in names(subject.wake(now, 0.0)) if name == "Heartbeat"]
+
+    assert LEASE_S < max(beats) <= LEASE_S + 2 * LOCAL.election_timeout_s
+
+
+def test_lapsed_leader_falls_silent_whoever_stands_meanwhile() -> None:
+    """A member that asks again and again what it thinks of its standing does not keep its followers clinging to it."""
+    subject = leader()
+    beats = []
+    for step in range(50):
+        now = LEASE_S + 0.1 * step
+        effects = subject.wake(now, 0.0)
+        effects += subject.handle(pre_vote_request(1, term=2), id_of(1), now)
+        beats += [now for name in names(effects) if name == "Heartbeat"]
 
     assert LEASE_S < max(beats) <= LEASE_S + 2 * LOCAL.election_timeout_s
 

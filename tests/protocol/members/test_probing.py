@@ -4,11 +4,12 @@ import itertools
 
 import pytest
 
-from protocol.config import LOCAL
+from protocol.config import LOCAL, PROFILES, Profile
 from protocol.effects import TimeSample
 from protocol.ids import PeerId
 from protocol.members import Member, Membership
 from protocol.members.probes import CHECKS_OPEN_MAX
+from protocol.members.relays import nack_after_s
 from protocol.messages import Ack, Gossip, IndirectAck, Ping, PingRequest
 from tests.protocol.members.subject import (
     START,
@@ -182,6 +183,35 @@ def test_silent_helper_that_answers_makes_the_peer_doubt_itself() -> None:
         probed.append(probes_between(subject, START + 0.5, START + 5.0))
 
     assert probed[0] > probed[1]
+
+
+def test_helper_that_does_not_know_the_target_says_so_at_once() -> None:
+    """Else it would be asked itself, answer, and make the other doubt itself."""
+    subject = membership(2)
+
+    effects = subject.handle(PingRequest(sequence=7, target=peer_id(50)), sender=peer_id(2), now=START)
+
+    assert messages(effects, to=2) == [IndirectAck(sequence=7, target=peer_id(50), reached=False)]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_nack_is_back_before_the_probe_ends(profile: Profile) -> None:
+    """Also from far away: where it came late, each failed probe would make healthy peers doubt themselves."""
+    config = PROFILES[profile]
+    left_s = config.probe_interval_s - config.probe_timeout_s - nack_after_s(config)
+
+    assert left_s >= {"local": 0.1, "lan": 0.2, "wan": 0.3}[profile]
+
+
+def test_with_two_others_a_helper_is_found_though_it_is_being_asked() -> None:
+    """Second best: better than none."""
+    subject = membership(2, 3)
+    subject.link_lost(peer_id(2), now=START)
+    subject.link_lost(peer_id(3), now=START)
+
+    requests = receivers(run_until(subject, START + 0.2), PingRequest)
+
+    assert set(requests) == {peer_id(2), peer_id(3)}
 
 
 def test_silent_helper_that_stays_silent_is_no_reason_to_doubt_oneself() -> None:

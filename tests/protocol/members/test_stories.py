@@ -156,6 +156,21 @@ def test_each_side_of_a_cut_knows_within_seconds_who_is_left(count: int, few: in
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_peer_that_was_cut_off_for_a_moment_is_not_slower_in_the_next_cut(seed: int) -> None:
+    """The helpers that it was asking when the cut healed answered all at once: no illness of its own."""
+    subject = cluster(30, seed=seed)
+    others = range(2, 31)
+    subject.cut([1], others)
+    subject.run(1.5)
+    subject.heal()
+    subject.run(2)
+
+    subject.cut([1], others)
+
+    assert subject.run_until(lambda: subject.sees(1, [1]), within_s=12) is not None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_islands_merge_after_a_cut(seed: int) -> None:
     """The failed are remembered, asked now and then, and refute; one return makes the peers ask the others."""
     subject = cluster(10, seed=seed)
