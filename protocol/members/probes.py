@@ -135,18 +135,17 @@ class Probes:
     def check_invariants(self) -> None:
         """Assert that open probes are bounded."""
         assert len(self._open) <= PROBES_OPEN_MAX
-        assert sum(probe.is_check for probe in self._open.values()) <= CHECKS_OPEN_MAX
+        assert len(self._checks()) <= CHECKS_OPEN_MAX
 
     def _succeed(self, probe: Probe) -> None:
         del self._open[probe.peer_id]
-        checks = [other for other in self._open.values() if other.is_check] if probe.is_check else []
-        if len(checks) >= self._local.config.indirect_probes:
-            for other in checks:  # so many said nothing because of a cut, which has just healed
-                other.is_check = False
-        elif probe.is_check:
-            self._health.worsen()
-        else:
+        if not probe.is_check:
             self._health.improve()
+        elif len(others := self._checks()) >= self._local.config.indirect_probes:
+            for other in others:  # so many said nothing because of a cut, which has just healed
+                other.is_check = False
+        else:
+            self._health.worsen()
 
     def _next_member(self) -> Member | None:
         """Return the next in the round that may be probed; those of an earlier run are asked elsewhere."""
@@ -163,13 +162,17 @@ class Probes:
     def _check_helpers(self, *, now: float) -> list[MachineEffect]:
         """Probe the helpers that said nothing; each that does not answer leads to more of them."""
         effects: list[MachineEffect] = []
-        places = CHECKS_OPEN_MAX - sum(probe.is_check for probe in self._open.values()) if self._unheard else 0
+        if not self._unheard:
+            return effects
         members = map(self._table.find, self._unheard)
         silent = [member for member in members if member is not None and member.state == "alive"]
-        for member in silent[: max(0, places)]:
+        for member in silent[: CHECKS_OPEN_MAX - len(self._checks())]:
             effects += self.start(member, now=now, is_check=True)
         self._unheard.clear()
         return effects
+
+    def _checks(self) -> list[Probe]:
+        return [probe for probe in self._open.values() if probe.is_check]
 
     def _ask_helpers(self, probe: Probe, *, now: float) -> list[MachineEffect]:
         """Ask others to ping, and ping once more: with two members there is nobody else."""

@@ -144,7 +144,7 @@ async def test_defect_20_upkeep_forgets_contacts_that_ended() -> None:
 
 
 async def test_idle_wire_without_contacts_sends_nothing() -> None:
-    """Simulator notes, goals: no datagrams in an idle network."""
+    """There are no datagrams in an idle network."""
     async with open_network(1) as network:
         (peer,) = network.peers
         await peer.wire._refresh_table()
