@@ -102,7 +102,7 @@ async def test_defect_22_neighbours_of_the_library_are_not_the_nearest() -> None
 
 
 async def test_defect_s2_neighbour_search_of_the_library_gives_up_early() -> None:
-    """Simulator notes, section 6.2: the walk ends with the right side, though buckets on the left remain."""
+    """The walk ends with the right side, though buckets on the left remain."""
     contacts = contacts_of(2, 300)
     library, ours = library_table(contacts), table_of(contacts)
     targets = contacts_of(3, 100)
@@ -151,7 +151,7 @@ def test_defect_40_upper_edge_of_a_bucket_belongs_to_it() -> None:
 
 
 def test_defect_s1_contact_that_waits_for_a_place_is_not_new_again() -> None:
-    """Simulator notes, section 6.1: each message from such a contact sent it every key once more, for ever.
+    """Each message from such a contact sent it every key once more, for ever.
 
     The library asks only whether it is among the live contacts. Ours counts those that wait, and nobody is handed
     keys because of a first message.

@@ -368,7 +368,7 @@ async def test_defect_39_typing_error_is_an_error() -> None:
 
 
 async def test_defect_s3_smaller_defects_do_not_come_back() -> None:
-    """Simulator notes, section 6.3: a refused store is no success, and a set that finds nobody does not raise."""
+    """A refused store is no success, and a set that finds nobody does not raise."""
     async with open_network(1) as network, raw_node(ping=NODE_ID, find_node=[], store=False) as node:
         (peer,) = network.peers
         assert await peer.wire.set_digest(KEY, b"value") == 0
